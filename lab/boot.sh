@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# What boot-amd.sh and boot-intel.sh share. Sourced, never run.
+#
+# A run has a directory. It holds `plan` before (see lab/init), and afterwards
+#
+#	result.ktap	what the host reported, through its second serial port
+#	console.log	the host's console
+#	emulator.log	what the emulator itself said
+#	status		how the emulator ended: `exit N`, or `limit` if it had to be stopped
+
+IMAGE=$OUT/$BASE/image
+
+# arguments RUN [LIMIT]
+run_arguments() {
+	RUN=${1:?the directory of the run} LIMIT=${2:-600}
+	[ -f "$RUN/plan" ] || die "no plan in $RUN"
+	[ -f "$IMAGE/host.cpio" ] || die "no image to boot" "Run 'lab/image.sh' first."
+	rm -f "$RUN"/{result.ktap,console.log,emulator.log,status}
+	touch "$RUN/console.log" "$RUN/result.ktap"
+}
+
+# The image with this run's plan behind it: the kernel unpacks one cpio after the other.
+run_initrd() {
+	local dir
+	dir=$(mktemp -d)
+	mkdir "$dir/lab"
+	cp "$RUN/plan" "$dir/lab/plan"
+	(cd "$dir" && printf 'lab\nlab/plan\n' | cpio --quiet -o -H newc | cat "$IMAGE/host.cpio" -) >"$1"
+	rm -r "$dir"
+}
+
+# emulate COMMAND...: never longer than LIMIT seconds, and how it ended.
+emulate() {
+	local rc=0
+	timeout --kill-after=5 "$LIMIT" "$@" </dev/null >"$RUN/emulator.log" 2>&1 || rc=$?
+	case $rc in
+	124|137) echo limit ;;
+	*) echo "exit $rc" ;;
+	esac >"$RUN/status"
+	# QEMU and Bochs leave carriage returns where the kernel's console puts them.
+	sed -i 's/\r$//' "$RUN/console.log" "$RUN/result.ktap"
+}

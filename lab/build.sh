@@ -1,0 +1,79 @@
+#!/bin/bash
+# Build what the laboratory boots. Verbs, any number, in this order of need:
+#
+#   kernel      bzImage and all modules (the stock KVM) in out/BASE/stock
+#   ours        KVM's modules and the KUnit module in out/BASE/ours, against that kernel
+#   selftests   upstream's selftests and ours, statically linked, in out/BASE/selftests
+#
+# Each is incremental, and an interrupted build goes on where it stopped.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+CONFIG=$ROOT/lab/config
+UPSTREAM=(x86/kvm_clock_test x86/tsc_msrs_test x86/xen_shinfo_test x86/hyperv_clock x86/tsc_scaling_sync
+	system_counter_offset_test)
+SELFTESTS=$OUT/$BASE/selftests
+
+# configure TREE: tinyconfig and our fragment. The old .config is kept, with its time, where it is the same.
+configure() {
+	local tree=$1 new line lost=()
+	new=$(mktemp -d)
+	kmake "$tree" -s KCONFIG_CONFIG="$new/config" tinyconfig
+	cat "$CONFIG" >>"$new/config"
+	kmake "$tree" -s KCONFIG_CONFIG="$new/config" olddefconfig 2>/dev/null
+	while read -r line; do
+		grep -qxF -- "$line" "$new/config" || lost+=("$line")
+	done < <(grep -E '^(# )?CONFIG_' "$CONFIG")
+	[ ${#lost[@]} -eq 0 ] ||
+		die "Kconfig of $BASE drops options of lab/config:" "${lost[@]}"
+	cmp -s "$new/config" "$tree/.config" || cp "$new/config" "$tree/.config"
+	rm -r "$new"
+}
+
+build_kernel() {
+	need gcc make flex bison bc ld
+	need_base
+	need_disk 4 "$OUT"
+	local want
+	want=$(cat "$CONFIG" "$BASETXT" | sha256sum)
+	if [ -f "$STOCK/.lab-built" ] && [ "$(cat "$STOCK/.lab-built")" = "$want" ]; then
+		info "kernel and stock modules are built"
+		return
+	fi
+	rm -f "$STOCK/.lab-built"
+	configure "$STOCK"
+	run "kernel $BASE and stock modules" "$LOGS/build-kernel.log" kmake "$STOCK" bzImage modules
+	echo "$want" >"$STOCK/.lab-built"
+}
+
+# Only KVM is built in our tree. The kernel it runs under is stock's, and so are the symbols it links against.
+build_ours() {
+	[ -f "$STOCK/.lab-built" ] || build_kernel
+	[ -d "$OURS/.git" ] || die "our tree is not there yet" "Run 'make apply BASE=$BASE' first."
+	cmp -s "$STOCK/.config" "$OURS/.config" || cp "$STOCK/.config" "$OURS/.config"
+	local kos=(arch/x86/kvm/kvm.ko arch/x86/kvm/kvm-amd.ko arch/x86/kvm/kvm-intel.ko virt/lib/irqbypass.ko)
+	[ ! -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.c" ] || kos+=(arch/x86/kvm/tests/kvmclock_kunit.ko)
+	run "our KVM modules" "$LOGS/build-ours.log" kmake "$OURS" "${kos[@]}"
+}
+
+build_selftests() {
+	local tree=$STOCK tests=("${UPSTREAM[@]}") t
+	need_base
+	[ ! -d "$OURS/.git" ] || tree=$OURS
+	for t in "$tree"/tools/testing/selftests/kvm/x86/kvmclock_*.c; do
+		[ ! -f "$t" ] || tests+=("x86/$(basename "$t" .c)")
+	done
+	mkdir -p "$SELFTESTS"
+	run "kernel headers for the selftests" "$LOGS/build-headers.log" kmake "$tree" headers_install
+	run "${#tests[@]} selftests" "$LOGS/build-selftests.log" \
+		make -C "$tree/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory LDFLAGS=-static \
+		OUTPUT="$SELFTESTS" "${tests[@]/#/$SELFTESTS/}"
+}
+
+[ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests"
+for verb; do
+	case $verb in
+	kernel|ours|selftests) lock build; "build_$verb"; exec {LOCK_FD}>&- ;;
+	*) die "unknown verb '$verb'" "Verbs: kernel ours selftests" ;;
+	esac
+done

@@ -1,0 +1,49 @@
+#!/bin/bash
+# The emulated host's initramfs, out/BASE/image/host.cpio: busybox, lab/init, the modules of stock and ours side by
+# side, the selftests. The plan of a run is a second cpio behind it (see boot() in lab/boot.sh), so one image serves all.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+IMAGE=$OUT/$BASE/image
+SELFTESTS=$OUT/$BASE/selftests
+
+# put FILE DIRECTORY: stripped of what only a debugger needs.
+put() {
+	mkdir -p "$2"
+	cp "$1" "$2/"
+	strip --strip-debug "$2/$(basename "$1")"
+}
+
+modules() {
+	local m
+	for m in arch/x86/kvm/kvm arch/x86/kvm/kvm-amd arch/x86/kvm/kvm-intel virt/lib/irqbypass; do
+		put "$STOCK/$m.ko" "$IMAGE/root/modules/stock"
+		[ ! -f "$OURS/$m.ko" ] || put "$OURS/$m.ko" "$IMAGE/root/modules/ours"
+	done
+	put "$STOCK/lib/kunit/kunit.ko" "$IMAGE/root/modules"
+	[ ! -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.ko" ] ||
+		put "$OURS/arch/x86/kvm/tests/kvmclock_kunit.ko" "$IMAGE/root/modules"
+}
+
+selftests() {
+	local t
+	mkdir -p "$IMAGE/root/tests"
+	for t in "$SELFTESTS"/x86/* "$SELFTESTS"/*; do
+		if [ -f "$t" ] && [ -x "$t" ]; then put "$t" "$IMAGE/root/tests"; fi
+	done
+}
+
+need cpio strip busybox
+[ -f "$STOCK/arch/x86/boot/bzImage" ] || die "no kernel to boot" "Run 'lab/build.sh kernel' first."
+[ -x /bin/busybox ] || die "no /bin/busybox" "'make setup' as root installs busybox-static."
+lock image
+rm -rf "$IMAGE/root"
+mkdir -p "$IMAGE/root/bin" "$IMAGE/root/lab"
+cp /bin/busybox "$IMAGE/root/bin/"
+install -m 755 "$ROOT/lab/init" "$IMAGE/root/init"
+modules
+selftests
+(cd "$IMAGE/root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc) >"$IMAGE/host.cpio.new"
+mv "$IMAGE/host.cpio.new" "$IMAGE/host.cpio"
+cp "$STOCK/arch/x86/boot/bzImage" "$IMAGE/bzImage"
+info "$(du -h "$IMAGE/host.cpio" | cut -f 1) for the hosts in ${IMAGE#"$ROOT"/}"
