@@ -1,0 +1,78 @@
+# The front door. Every target calls a stage in lab/; 'make help' lists them.
+#
+#   BASE=7.3               the base kernel (bases/)
+#   LAB=amd|intel|both     which emulated host
+#   KVM=ours|stock         which KVM modules 'make shell' loads
+#   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
+#   JOBS=N                 parallel jobs; all processors unless told
+
+BASE ?= 7.3
+LAB ?= both
+KVM ?= ours
+KERNEL ?=
+JOBS ?= $(shell nproc)
+export BASE LAB KVM KERNEL JOBS
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@echo 'make TARGET [BASE=7.3] [LAB=amd|intel|both] [KVM=ours|stock] [KERNEL=/path/to/tree] [JOBS=N]'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: setup
+setup: ## install the Debian packages that are missing (the only step that needs root)
+	@lab/setup.sh
+
+.PHONY: fetch
+fetch: setup ## fetch the base kernel's source into out/BASE/stock
+	@lab/fetch.sh
+
+.PHONY: stock
+stock: fetch ## build the base kernel and its KVM modules
+	@lab/build.sh stock
+
+.PHONY: apply
+apply: stock ## apply the series to a copy of the base, out/BASE/ours
+	@lab/apply.py $(BASE)
+
+.PHONY: build
+build: apply ## build our KVM modules and the selftests
+	@lab/build.sh ours
+
+.PHONY: demo
+demo: build ## migrate a Linux guest between two hosts and back, stock and ours; out/demo/
+	@lab/demo/demo.sh
+
+.PHONY: check
+check: build ## KUnit and all tests on the emulated hosts, stock and ours
+	@lab/check.sh
+
+.PHONY: check-slow
+check-slow: build ## the tests that take minutes by nature
+	@lab/check.sh slow
+
+.PHONY: shell
+shell: build ## a shell in the emulated host (LAB=amd or intel)
+	@lab/shell.sh
+
+.PHONY: series
+series: apply ## export the series for git am: out/series/BASE/
+	@lab/series.sh
+
+.PHONY: series-check
+series-check: series ## git am on the pristine base; every commit builds and is clean
+	@lab/series-check.sh
+
+.PHONY: lint
+lint: apply ## checkpatch, sparse, shellcheck, semantic patches all effective
+	@lab/lint.sh
+
+.PHONY: clean
+clean: ## remove all that is built; keeps the fetched base
+	@lab/clean.sh
+
+.PHONY: distclean
+distclean: ## remove out/ altogether
+	@rm -rf out

@@ -1,0 +1,136 @@
+# shellcheck shell=bash
+# What all stages share: paths, messages, progress, counting. Sourced, never run.
+#
+#   . "$(dirname "$0")/common.sh"
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+OUT=$ROOT/out
+BASE=${BASE:-7.3}
+LAB=${LAB:-both}
+KVM=${KVM:-ours}
+KERNEL=${KERNEL:-}
+JOBS=${JOBS:-$(nproc)}
+
+STOCK=$OUT/$BASE/stock
+# Read by the stages that source this file.
+# shellcheck disable=SC2034
+OURS=$OUT/$BASE/ours BASEDIR=$ROOT/bases/$BASE LOGS=$OUT/logs RESULTS=$OUT/results
+BASETXT=$OUT/$BASE/base.txt
+
+# The stage's own name stands before each of its messages.
+STAGE=$(basename "$0"); STAGE=${STAGE%.*}
+
+info() { printf '[%s] %s\n' "$STAGE" "$*"; }
+warn() { printf '[%s] warning: %s\n' "$STAGE" "$*" >&2; }
+
+# die MESSAGE [LINE...]: the first line says what is wrong, the others what to do.
+die() {
+	printf '[%s] error: %s\n' "$STAGE" "$1" >&2
+	shift
+	[ $# -eq 0 ] || printf '        %s\n' "$@" >&2
+	exit 1
+}
+
+# need TOOL...: all of them or a clear error.
+need() {
+	local t missing=()
+	for t in "$@"; do
+		command -v "$t" >/dev/null || missing+=("$t")
+	done
+	[ ${#missing[@]} -eq 0 ] ||
+		die "missing tools: ${missing[*]}" "'make setup' as root installs everything that the project needs."
+}
+
+# need_disk GIGABYTES DIRECTORY
+need_disk() {
+	local have
+	have=$(df --output=avail -k "$2" | tail -n 1)
+	[ "$have" -ge $(($1 * 1024 * 1024)) ] ||
+		die "too little disk: $1 GB needed in $2, $((have / 1024 / 1024)) GB free" \
+		    "Make room and run the same command again."
+}
+
+known_base() {
+	[ -f "$ROOT/bases/$BASE/base" ] ||
+		die "unknown BASE=$BASE" "Known: $(cd "$ROOT/bases" && echo */ | tr -d /)"
+}
+
+need_base() {
+	known_base
+	[ -f "$BASETXT" ] && [ -d "$STOCK/.git" ] && return
+	die "the base is not there yet" "Run 'make fetch BASE=$BASE' first."
+}
+
+clock_text() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+# run LABEL LOG COMMAND...: run a long command with all its output in LOG. Shows what runs, how far (lines of the log
+# against those of the last good run) and how long: once a second on a terminal, every 30 s otherwise.
+run() {
+	local label=$1 log=$2 start=$SECONDS pid rc=0 lines last='' next=30 total=0 expect
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	expect=$OUT/cache/expect/$(basename "$log")
+	[ ! -f "$expect" ] || total=$(cat "$expect")
+	info "$label"
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		sleep 1
+		lines=$(wc -l <"$log")
+		last="$lines lines"
+		if [ "$total" -gt 0 ]; then last="$((lines < total ? lines * 100 / total : 99)) %"; fi
+		if [ -t 1 ]; then
+			printf '\r[%s] %s: %s, %s ' "$STAGE" "$label" "$last" "$(clock_text $((SECONDS - start)))"
+		elif [ $((SECONDS - start)) -ge $next ]; then
+			info "$label: $last, $(clock_text $((SECONDS - start)))"
+			next=$((next + 30))
+		fi
+	done
+	[ ! -t 1 ] || printf '\r\033[K'
+	wait $pid || rc=$?
+	if [ $rc -ne 0 ]; then
+		tail -n 25 "$log" >&2
+		die "$label failed (exit $rc)" "Log: $log"
+	fi
+	mkdir -p "$(dirname "$expect")"
+	wc -l <"$log" >"$expect"
+	info "$label: done in $(clock_text $((SECONDS - start)))"
+}
+
+# lock NAME: one at a time; the lock goes with the process.
+lock() {
+	mkdir -p "$OUT"
+	exec {LOCK_FD}>"$OUT/.lock.$1"
+	if ! flock -n "$LOCK_FD"; then
+		info "waiting for another '$1' to end"
+		flock "$LOCK_FD"
+	fi
+}
+
+# kmake TREE ARG...: the kernel's make, the same everywhere: ccache where there is one, no release suffix from git (stock
+# and ours must share a vermagic) and nothing of this machine or hour in the objects.
+kmake() {
+	local tree=$1 cc=gcc
+	shift
+	! command -v ccache >/dev/null || cc='ccache gcc'
+	make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" LOCALVERSION= \
+		KBUILD_BUILD_USER=kvmclock KBUILD_BUILD_HOST=lab KBUILD_BUILD_TIMESTAMP=@0 "$@"
+}
+
+# kgit ARG...: git that no configuration of the machine or the user influences.
+kgit() {
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null git -c core.hooksPath=/dev/null -c gc.auto=0 \
+		-c advice.detachedHead=false -c safe.directory='*' "$@"
+}
+
+# Counting, for the line that ends a check: N passed, N failed, N skipped.
+PASSED=0 FAILED=0 SKIPPED=0
+pass() { PASSED=$((PASSED + 1)); printf 'ok       %s\n' "$*"; }
+fail() { FAILED=$((FAILED + 1)); printf 'NOT OK   %s\n' "$*"; }
+skip() { SKIPPED=$((SKIPPED + 1)); printf 'skipped  %s\n' "$*"; }
+
+# The last line; success only where nothing failed and something passed.
+totals() {
+	printf '%d passed, %d failed, %d skipped\n' $PASSED $FAILED $SKIPPED
+	[ $FAILED -eq 0 ] && [ $PASSED -gt 0 ]
+}

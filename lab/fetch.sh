@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# Fetch the base: Debian's source package of bases/$BASE/base, or the tree that KERNEL=/path names, as the git repository
+# out/$BASE/stock with one commit, tagged "base". Does nothing when that is there. Whatever breaks on the way, the next
+# run starts over from the last thing that is whole: the tree appears under its name only when it is complete.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+SUITE='' PACKAGE='' VERSION='' SHA256='' SOURCE=''
+DL=$OUT/$BASE/dl
+TMP=$STOCK.tmp
+APT=$OUT/$BASE/apt
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+
+own_tree_hint() {
+	printf 'Use a tree that you have: make KERNEL=/path/to/linux-%s' "$BASE"
+}
+
+# A field of the record that the base's repository keeps; out/$BASE/base.txt is a copy of it.
+recorded() { sed -n "s/^$1: //p" "$STOCK/.git/base.txt"; }
+
+# Is the base there already, and is it the one that is asked for?
+have_base() {
+	[ -f "$STOCK/.git/base.txt" ] || return 1
+	if [ -n "$KERNEL" ] && [ "$(recorded source)" != "tree $(realpath "$KERNEL")" ]; then
+		die "out/$BASE holds another tree: $(recorded source)" \
+		    "'make distclean' (or remove out/$BASE) and run again with KERNEL=$KERNEL."
+	fi
+	cmp -s "$STOCK/.git/base.txt" "$BASETXT" || cp "$STOCK/.git/base.txt" "$BASETXT"
+}
+
+# Every mirror of Debian that the machine's apt uses, from its own reading of its configuration, whatever the format.
+mirrors() {
+	local codename
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	mkdir -p "$APT/none/partial"
+	apt-get -o Dir::State::lists="$APT/none" -o Debug::NoLocking=1 update --print-uris 2>/dev/null |
+		sed -nE "s,^'([^ ']+)/dists/(${codename:-none}|${codename:-none}-(updates|backports)|(old)?stable|testing|unstable|sid)/InRelease' .*,\\1,p" |
+		grep -v '^cdrom:' | awk '!seen[$0]++'
+}
+
+# apt with a state of its own: reads the machine's proxy settings and the like, touches nothing outside of out/.
+private_apt() {
+	local tool=$1
+	shift
+	"$tool" -o Dir::Etc::sourcelist="$APT/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
+		-o Dir::State::lists="$APT/lists" -o Dir::Cache="$APT/cache" -o Dir::State::status=/dev/null \
+		-o APT::Architecture="$(dpkg --print-architecture)" -o Acquire::Retries=2 -o Acquire::Languages=none \
+		-o APT::Sandbox::User="$(id -un)" -o APT::Update::Error-Mode=any "$@"
+}
+
+update_from() {
+	local signed=''
+	[ ! -f $KEYRING ] || signed="[signed-by=$KEYRING] "
+	rm -rf "$APT/lists" "$APT/cache"
+	mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial"
+	echo "deb $signed$1 $SUITE main" >"$APT/sources.list"
+	private_apt apt-get -q update >"$LOGS/fetch-apt.log" 2>&1
+}
+
+# The newest patch level of the package that the mirrors have.
+find_package() {
+	local mirror list tried=()
+	list=$(mirrors)
+	[ -n "$list" ] || die "no Debian mirror in this machine's apt configuration" "$(own_tree_hint)"
+	for mirror in $list; do
+		tried+=("$mirror")
+		info "looking for $PACKAGE in $SUITE of $mirror"
+		update_from "$mirror" || { warn "cannot read $SUITE there (log: $LOGS/fetch-apt.log)"; continue; }
+		VERSION=$(private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null | sed -n 's/^Version: //p')
+		SHA256=$(private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null | sed -n 's/^SHA256: //p')
+		[ -z "$VERSION" ] || return 0
+	done
+	die "package $PACKAGE is not in suite $SUITE of the mirrors tried: ${tried[*]}" "$(own_tree_hint)"
+}
+
+good_deb() { [ -f "$1" ] && echo "$SHA256  $1" | sha256sum --status -c -; }
+
+download() {
+	local deb=$DL/${PACKAGE}_${VERSION}.deb got
+	mkdir -p "$DL"
+	if good_deb "$deb"; then
+		info "already downloaded: $PACKAGE $VERSION"
+		return
+	fi
+	rm -rf "${DL:?}"/*
+	(cd "$DL" && run "downloading $PACKAGE $VERSION" "$LOGS/fetch-download.log" private_apt apt-get -q download "$PACKAGE")
+	got=$(find "$DL" -name '*.deb' -print -quit)
+	if [ -z "$got" ] || ! good_deb "$got"; then
+		rm -rf "${DL:?}"/*
+		die "the download of $PACKAGE $VERSION is broken (its SHA256 is not the mirror's)" "Run the same command again."
+	fi
+	mv "$got" "$deb"
+}
+
+unpack() {
+	local tar
+	run "unpacking the package" "$LOGS/fetch-dpkg.log" dpkg -x "$DL/${PACKAGE}_${VERSION}.deb" "$TMP.deb"
+	tar=$(find "$TMP.deb/usr/src" -name "linux-source-$BASE.tar.*" -print -quit)
+	[ -n "$tar" ] || die "no linux-source-$BASE.tar in $PACKAGE $VERSION" "$(own_tree_hint)"
+	mkdir "$TMP"
+	run "unpacking $(basename "$tar")" "$LOGS/fetch-tar.log" tar -xf "$tar" -C "$TMP" --strip-components=1
+	rm -rf "$TMP.deb"
+}
+
+# The user's tree stays as it is: no write, no git command in it.
+copy_tree() {
+	mkdir "$TMP"
+	run "copying $KERNEL" "$LOGS/fetch-copy.log" \
+		find "$KERNEL" -mindepth 1 -maxdepth 1 ! -name .git -exec cp -a -t "$TMP" {} +
+	run "make mrproper in the copy" "$LOGS/fetch-mrproper.log" make -C "$TMP" mrproper
+}
+
+# The tree must be of the base's series, and whole.
+check_tree() {
+	local v
+	v=$(sed -nE 's/^(VERSION|PATCHLEVEL) *= *([0-9]+)$/\2/p' "$TMP/Makefile" | paste -sd.)
+	[ "$v" = "$BASE" ] || die "that is Linux ${v:-unknown}, not $BASE" "$(own_tree_hint)"
+	[ -f "$TMP/arch/x86/kvm/x86.c" ] || die "the unpacked tree lacks arch/x86/kvm/x86.c" "Run the same command again."
+}
+
+# One commit, the same on every machine. Everything goes into one pack, which is faster than 96,000 files.
+commit_base() {
+	local date='2000-01-01T00:00:00Z'
+	kgit -C "$TMP" init -q --template= -b pristine
+	kgit -C "$TMP" config gc.auto 0
+	kgit -C "$TMP" config core.autocrlf false
+	kgit -C "$TMP" config core.fileMode true
+	run "recording it in git" "$LOGS/fetch-git.log" \
+		kgit -C "$TMP" -c core.bigFileThreshold=1 -c core.compression=1 add -f -A .
+	GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost GIT_AUTHOR_DATE=$date GIT_COMMITTER_NAME=base \
+		GIT_COMMITTER_EMAIL=base@localhost GIT_COMMITTER_DATE=$date \
+		kgit -C "$TMP" commit -q --no-verify --no-gpg-sign -m "Linux $VERSION"
+	kgit -C "$TMP" tag base
+}
+
+record() {
+	{
+		echo "base: $BASE"
+		echo "version: $VERSION"
+		echo "source: $SOURCE"
+		echo "sha256: ${SHA256:-none, a tree of the user}"
+		echo "tree: $(kgit -C "$TMP" rev-parse 'base^{tree}')"
+		echo "kernel: $(make -s -C "$TMP" kernelversion)"
+	} >"$TMP/.git/base.txt.tmp"
+	mv "$TMP/.git/base.txt.tmp" "$TMP/.git/base.txt"
+}
+
+known_base
+mkdir -p "$OUT/$BASE" "$LOGS"
+lock "fetch-$BASE"
+! have_base || exit 0
+
+need git make tar xz dpkg apt-get apt-cache sha256sum
+SUITE=$(sed -n 's/^suite=//p' "$BASEDIR/base") PACKAGE=$(sed -n 's/^package=//p' "$BASEDIR/base")
+rm -rf "$TMP" "$TMP.deb" "$STOCK"
+need_disk 4 "$OUT"
+
+if [ -n "$KERNEL" ]; then
+	[ -f "$KERNEL/arch/x86/kvm/x86.c" ] || die "KERNEL=$KERNEL is no kernel source tree"
+	KERNEL=$(realpath "$KERNEL")
+	copy_tree
+	SOURCE="tree $KERNEL"
+	VERSION=$(make -s -C "$TMP" kernelversion)
+else
+	find_package
+	download
+	unpack
+	SOURCE="package $PACKAGE, suite $SUITE"
+fi
+check_tree
+commit_base
+record
+mv "$TMP" "$STOCK"
+have_base
+info "base $BASE is $VERSION ($SOURCE)"
