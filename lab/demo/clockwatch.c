@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The program that runs inside the migrating guest of "make demo".
+ *
+ * One thread per vCPU, pinned, reads three clocks without pause:
+ *
+ *   raw   CLOCK_MONOTONIC_RAW, which on the clocksource kvm-clock is the KVM
+ *         clock itself plus a constant;
+ *   mono  CLOCK_MONOTONIC, what programs use;
+ *   page  the pvclock page of the vCPU that the thread runs on, mapped by the
+ *         vDSO: what KVM gives, before the guest kernel hides a backward step.
+ *
+ * A reading that is below any reading of the same clock that any vCPU finished
+ * before this one began is a backward step.
+ *
+ * The main thread answers requests from the outermost machine, "SEQ\n" on a
+ * virtio-serial port, with
+ *
+ *   R SEQ NUMBER RAW MONO PAGE FLAGS READS0 READS1 ... then, per clock in that
+ *   order, STEPS LARGEST
+ *
+ * where NUMBER counts the answers, so that a lost one is noticed, FLAGS are the
+ * pvclock flags of vCPU 0, and the counts are those since the last answer. The clock is read between the arrival of the request and the
+ * departure of the answer, so the two times that the outermost machine notes
+ * enclose the reading, whatever the latency of the port.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <linux/types.h>
+
+#define MAX_VCPUS	8
+#define NSEC_PER_SEC	1000000000ull
+
+enum { RAW, MONO, PAGE, NR_CLOCKS };
+
+/* The layout that KVM and its guests agreed on; the array has one per 64 bytes. */
+struct pvti {
+	alignas(64) __u32 version;
+	__u32 pad0;
+	__u64 tsc_timestamp;
+	__u64 system_time;
+	__u32 tsc_to_system_mul;
+	__s8 tsc_shift;
+	__u8 flags;
+	__u8 pad[2];
+};
+
+struct steps {
+	alignas(64) __u64 highest;
+	__u64 count;
+	__u64 largest;
+};
+
+struct vcpu {
+	alignas(64) pthread_t thread;
+	int cpu;
+	__u64 reads;
+};
+
+static const struct pvti *pages;
+static struct steps steps[NR_CLOCKS];
+static struct vcpu vcpus[MAX_VCPUS];
+static int nr_vcpus;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "clockwatch: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static __u64 posix_clock(clockid_t id)
+{
+	struct timespec ts;
+
+	if (clock_gettime(id, &ts))
+		die("clock_gettime");
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+static inline void barrier(void)
+{
+	asm volatile("" : : : "memory");
+}
+
+/* (delta * mul) >> 32, of which the product may need 96 bits. */
+static __u64 scale_delta(__u64 delta, __u32 mul)
+{
+	return (delta >> 32) * mul + (((delta & 0xffffffff) * mul) >> 32);
+}
+
+static __u64 pvclock_read(const struct pvti *p)
+{
+	__u64 delta, ns;
+	__u32 version;
+
+	do {
+		version = p->version & ~1u;
+		barrier();
+		_mm_lfence();
+		delta = __rdtsc() - p->tsc_timestamp;
+		if (p->tsc_shift < 0)
+			delta >>= -p->tsc_shift;
+		else
+			delta <<= p->tsc_shift;
+		ns = p->system_time + scale_delta(delta, p->tsc_to_system_mul);
+		barrier();
+	} while (p->version != version);
+	return ns;
+}
+
+static __u64 read_clock(int clock, int cpu)
+{
+	switch (clock) {
+	case RAW:
+		return posix_clock(CLOCK_MONOTONIC_RAW);
+	case MONO:
+		return posix_clock(CLOCK_MONOTONIC);
+	default:
+		return pages ? pvclock_read(&pages[cpu]) : 0;
+	}
+}
+
+static void raise_to(__u64 *max, __u64 value)
+{
+	__u64 old = __atomic_load_n(max, __ATOMIC_SEQ_CST);
+
+	while (old < value)
+		if (__atomic_compare_exchange_n(max, &old, value, true,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			break;
+}
+
+/* The highest reading is loaded before the clock is read: what it names is past. */
+static void check_clock(int clock, int cpu)
+{
+	struct steps *s = &steps[clock];
+	__u64 before = __atomic_load_n(&s->highest, __ATOMIC_SEQ_CST);
+	__u64 now = read_clock(clock, cpu);
+
+	if (now < before) {
+		__atomic_fetch_add(&s->count, 1, __ATOMIC_SEQ_CST);
+		raise_to(&s->largest, before - now);
+	} else {
+		raise_to(&s->highest, now);
+	}
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("sched_setaffinity");
+}
+
+static void *watch(void *arg)
+{
+	struct vcpu *v = arg;
+	int clock;
+
+	pin(v->cpu);
+	for (;;) {
+		for (clock = 0; clock < NR_CLOCKS; clock++)
+			check_clock(clock, v->cpu);
+		__atomic_fetch_add(&v->reads, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static __u64 take(__u64 *count)
+{
+	return __atomic_exchange_n(count, 0, __ATOMIC_SEQ_CST);
+}
+
+/* A write from the page to a pipe fails where a load would raise SIGBUS. */
+static bool readable(const void *addr)
+{
+	int fd[2];
+	bool ok;
+
+	if (pipe(fd))
+		die("pipe");
+	ok = write(fd[1], addr, sizeof(struct pvti)) == sizeof(struct pvti);
+	close(fd[0]);
+	close(fd[1]);
+	return ok;
+}
+
+static void find_pages(void)
+{
+	unsigned long addr;
+	char line[256];
+	FILE *maps = fopen("/proc/self/maps", "r");
+
+	if (!maps)
+		die("/proc/self/maps");
+	while (fgets(line, sizeof(line), maps)) {
+		if (!strstr(line, "[vvar_vclock]"))
+			continue;
+		addr = strtoul(line, NULL, 16);
+		if (readable((void *)addr))
+			pages = (void *)addr;
+	}
+	fclose(maps);
+}
+
+/* The answering thread goes before the readers, or its latency is a time slice. */
+static void hurry(void)
+{
+	struct sched_param param = { .sched_priority = 10 };
+
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		die("sched_setscheduler");
+}
+
+static void answer(FILE *out, unsigned long seq)
+{
+	__u64 raw = read_clock(RAW, 0);
+	__u64 mono = read_clock(MONO, 0);
+	__u64 page = read_clock(PAGE, 0);
+	static unsigned long number;
+	int i;
+
+	fprintf(out, "R %lu %lu %llu %llu %llu %d", seq, number++, raw, mono, page,
+		pages ? pages[0].flags : -1);
+	for (i = 0; i < nr_vcpus; i++)
+		fprintf(out, " %llu", take(&vcpus[i].reads));
+	for (i = 0; i < NR_CLOCKS; i++)
+		fprintf(out, " %llu %llu", take(&steps[i].count), take(&steps[i].largest));
+	fputc('\n', out);
+	if (fflush(out))
+		die("answer");
+}
+
+static void serve(const char *port)
+{
+	FILE *in = fopen(port, "r+");
+	FILE *out;
+	char line[64];
+
+	if (!in)
+		die(port);
+	out = fdopen(dup(fileno(in)), "w");
+	if (!out)
+		die("fdopen");
+	fprintf(out, "H vcpus=%d page=%d\n", nr_vcpus, !!pages);
+	fflush(out);
+	for (;;) {
+		if (fgets(line, sizeof(line), in)) {
+			answer(out, strtoul(line, NULL, 10));
+		} else {
+			/* Nobody at the other end, for the moment. */
+			clearerr(in);
+			usleep(10000);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	if (argc != 2) {
+		fprintf(stderr, "usage: clockwatch PORT\n");
+		return 2;
+	}
+	nr_vcpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (nr_vcpus > MAX_VCPUS)
+		nr_vcpus = MAX_VCPUS;
+	find_pages();
+	for (i = 0; i < nr_vcpus; i++) {
+		vcpus[i].cpu = i;
+		errno = pthread_create(&vcpus[i].thread, NULL, watch, &vcpus[i]);
+		if (errno)
+			die("pthread_create");
+	}
+	hurry();
+	serve(argv[1]);
+	return 0;
+}

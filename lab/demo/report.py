@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Say what the guest's clock did over the hops: the demo's table, demo.tsv, and the curves for the picture.
+
+    lab/demo/report.py DIRECTORY KVM...     DIRECTORY/KVM holds what lab/demo/migrate.py wrote
+
+Method. Each sample bounds deviation = guest clock - true time from both sides: [guest - received, guest - sent]. Before and
+after a hop, a line is fitted to the narrowest samples (the two hosts calibrate their TSC each for itself, so the guest's
+clock has a rate of its own on each); all intervals of the window, moved along that line to the edge of the hop, must contain
+the deviation there, so it lies in their intersection: its middle is the value, half its width the error bound. What the
+clock gained is the deviation at the first sample after the hop less that at the last one before it.
+
+Exits with 1 where ours let a vCPU see time go back, where a run is incomplete, or where a kernel complained.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+
+MS = 1e6
+WINDOW_NS = 4e9         # before and after a hop
+BIN_NS = 0.25e9         # one point of the fit, and of the curve
+LONGEST_GAP_NS = 2e9    # without an answer, away from the hops
+CLOCKS = ("raw", "mono", "page")
+PVCLOCK_TSC_STABLE = 1
+SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace:|\bRIP:|INFO: (possible|suspicious|task|rcu)|rcu: INFO|UBSAN|KASAN|"
+                   r"Kernel panic|general protection|possible (circular|recursive|irq)|unchecked MSR|soft lockup")
+
+
+class ReportError(Exception):
+    """The run is not one that can be reported on."""
+
+
+@dataclass
+class Sample:
+    host: str
+    sent: int
+    received: int
+    number: int
+    raw: int
+    flags: int
+    reads: int
+    steps: dict         # clock: (count, largest)
+
+    @property
+    def time(self):
+        return (self.sent + self.received) / 2
+
+    @property
+    def low(self):
+        return self.raw - self.received
+
+    @property
+    def high(self):
+        return self.raw - self.sent
+
+    @property
+    def middle(self):
+        return self.raw - self.time
+
+    @property
+    def width(self):
+        return self.received - self.sent
+
+
+@dataclass
+class Hop:
+    number: int
+    source: str
+    target: str
+    downtime_ms: int
+    uptimes: tuple
+    before: Sample      # the last one from the source, the first one from the target
+    after: Sample
+    gain_ns: float = 0
+    bound_ns: float = 0
+    steps: dict = None
+    reads: int = 0
+    stable: bool = False
+
+
+def parse_sample(line):
+    host, sent, received, *rest = line.split("\t")
+    _seq, number, raw, _mono, _page, flags, *counts = map(int, rest)
+    vcpus = len(counts) - 2 * len(CLOCKS)
+    pairs = counts[vcpus:]
+    steps = {clock: (pairs[2 * i], pairs[2 * i + 1]) for i, clock in enumerate(CLOCKS)}
+    return Sample(host, int(sent), int(received), number, raw, flags, sum(counts[:vcpus]), steps)
+
+
+def read_samples(path):
+    with open(path, encoding="ascii") as lines:
+        samples = sorted((parse_sample(line) for line in lines), key=lambda s: s.number)
+    if [s.number for s in samples] != list(range(len(samples))):
+        raise ReportError(f"{path}: answers of the guest are missing")
+    return samples
+
+
+def read_events(path):
+    with open(path, encoding="ascii") as lines:
+        events = [line.rstrip("\n").split("\t") for line in lines]
+    names = [event[1] for event in events]
+    if names != ["begin", "hop", "arrived", "hop", "arrived", "end", "off"]:
+        raise ReportError(f"{path}: the run is not complete ({' '.join(names)})")
+    return events
+
+
+def check_gaps(samples, hops, path):
+    for one, two in zip(samples, samples[1:]):
+        at_hop = any(hop.before is one or hop.after is two for hop in hops)
+        if not at_hop and two.received - one.received > LONGEST_GAP_NS:
+            raise ReportError(f"{path}: no answer for {(two.received - one.received) / 1e9:.1f} s, away from a hop")
+
+
+def find_hops(samples, events):
+    hops = []
+    for start, end in zip(events[1:5:2], events[2:5:2]):
+        number, source, target, up_a, up_b = start[2:]
+        since = int(start[0])
+        first = next((i for i, s in enumerate(samples) if s.received > since and s.host == target), None)
+        if not first or samples[first - 1].host != source:
+            raise ReportError(f"hop {number} does not show in the samples")
+        hops.append(Hop(int(number), source, target, int(end[4]), (float(up_a), float(up_b)),
+                        samples[first - 1], samples[first]))
+    return hops
+
+
+def narrowest(samples):
+    """Of each quarter of a second the sample that bounds the clock best."""
+    best = {}
+    for sample in samples:
+        key = int(sample.time // BIN_NS)
+        if key not in best or sample.width < best[key].width:
+            best[key] = sample
+    return [best[key] for key in sorted(best)]
+
+
+def rate(samples):
+    """Slope of a least squares line through the middles: deviation in ns per ns."""
+    points = [(s.time, s.middle) for s in narrowest(samples)]
+    if len(points) < 4:
+        raise ReportError("too few samples around a hop")
+    mean_t = sum(t for t, _ in points) / len(points)
+    mean_d = sum(d for _, d in points) / len(points)
+    return sum((t - mean_t) * (d - mean_d) for t, d in points) / sum((t - mean_t) ** 2 for t, _ in points)
+
+
+def deviation_at(edge, samples):
+    """Deviation at an instant, and its error bound."""
+    slope = rate(samples)
+    low = max(s.low - slope * (s.time - edge) for s in samples)
+    high = min(s.high - slope * (s.time - edge) for s in samples)
+    return (low + high) / 2, abs(high - low) / 2
+
+
+def measure(hop, samples):
+    before = [s for s in samples if 0 <= hop.before.time - s.time < WINDOW_NS and s.host == hop.source]
+    after = [s for s in samples if 0 <= s.time - hop.after.time < WINDOW_NS and s.host == hop.target]
+    old, old_bound = deviation_at(hop.before.time, before)
+    new, new_bound = deviation_at(hop.after.time, after)
+    hop.gain_ns, hop.bound_ns = new - old, old_bound + new_bound
+    hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in after)
+
+
+def share_out(hops, samples):
+    """What the vCPUs counted belongs to the nearer hop: the counts up to the middle between the two, and the rest."""
+    middle = (hops[0].after.time + hops[1].before.time) / 2
+    for hop, part in ((hops[0], [s for s in samples if s.time < middle]), (hops[1], [s for s in samples if s.time >= middle])):
+        hop.reads = sum(s.reads for s in part)
+        hop.steps = {c: (sum(s.steps[c][0] for s in part), max(s.steps[c][1] for s in part)) for c in CLOCKS}
+
+
+def splats(directory):
+    found = []
+    for name in sorted(os.listdir(directory)):
+        if not name.startswith(("host-", "guest-on-")) or not name.endswith(".log"):
+            continue
+        with open(os.path.join(directory, name), errors="replace", encoding="utf-8") as lines:
+            found += [f"{name}: {line.strip()}" for line in lines if SPLAT.search(line)]
+    return found
+
+
+def write_curve(path, samples, hops):
+    """True time since the first sample in s, deviation since then in ms and its bounds; an empty line at each hop."""
+    start = narrowest(samples)[0]
+    with open(path, "w", encoding="ascii") as out:
+        for stretch in (lambda s: s.number <= hops[0].before.number,
+                        lambda s: hops[0].after.number <= s.number <= hops[1].before.number,
+                        lambda s: hops[1].after.number <= s.number):
+            for s in narrowest([s for s in samples if stretch(s)]):
+                print(f"{(s.time - start.time) / 1e9:.4f}\t{(s.middle - start.middle) / MS:.4f}\t"
+                      f"{(s.low - start.middle) / MS:.4f}\t{(s.high - start.middle) / MS:.4f}", file=out)
+            print(file=out)
+    return start.time
+
+
+def largest(hop):
+    return max(hop.steps[c][1] for c in CLOCKS)
+
+
+def count(hop):
+    return sum(hop.steps[c][0] for c in CLOCKS)
+
+
+HEADER = ("kvm", "hop", "from", "to", "uptime_a_s", "uptime_b_s", "downtime_ms", "gain_ms", "bound_ms", "back_largest_ns",
+          "back_count", "raw_count", "mono_count", "page_count", "readings", "tsc_stable", "start_s", "end_s")
+
+
+def row(kvm, hop, origin):
+    return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.downtime_ms,
+            f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}", largest(hop), count(hop),
+            *(hop.steps[c][0] for c in CLOCKS), hop.reads * len(CLOCKS), int(hop.stable),
+            f"{(hop.before.time - origin) / 1e9:.3f}", f"{(hop.after.time - origin) / 1e9:.3f}")
+
+
+def table(runs):
+    lines = ["KVM    hop      down     guest clock gained   largest step   steps   readings",
+             "                ms       ms                   back, ns       back    of the clock"]
+    for kvm, hops in runs:
+        for hop in hops:
+            lines.append(f"{kvm:<6} {hop.number} {hop.source}->{hop.target}  {hop.downtime_ms:<7}  "
+                         f"{hop.gain_ns / MS:+9.2f} +- {hop.bound_ns / MS:<6.2f}  {largest(hop):<13}  {count(hop):<6}  "
+                         f"{hop.reads * len(CLOCKS)}")
+    return "\n".join(lines)
+
+
+def report(directory, kvm):
+    here = os.path.join(directory, kvm)
+    samples = read_samples(os.path.join(here, "samples.tsv"))
+    hops = find_hops(samples, read_events(os.path.join(here, "events.tsv")))
+    check_gaps(samples, hops, here)
+    for hop in hops:
+        measure(hop, samples)
+    share_out(hops, samples)
+    origin = write_curve(os.path.join(here, "curve.tsv"), samples, hops)
+    return hops, [row(kvm, hop, origin) for hop in hops]
+
+
+def verdict(directory, runs):
+    """What makes the demo fail, in words."""
+    faults = []
+    for kvm, hops in runs:
+        faults += [f"{kvm}: {line}" for line in splats(os.path.join(directory, kvm))]
+        faults += [f"{kvm}, hop {hop.number}: time went back {count(hop)} times, by up to {largest(hop)} ns"
+                   for hop in hops if kvm == "ours" and count(hop)]
+    return faults
+
+
+def main():
+    directory, kvms = sys.argv[1], sys.argv[2:]
+    runs, rows = [], []
+    try:
+        for kvm in kvms:
+            hops, its_rows = report(directory, kvm)
+            runs.append((kvm, hops))
+            rows += its_rows
+    except (OSError, ReportError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    with open(os.path.join(directory, "demo.tsv"), "w", encoding="ascii") as out:
+        for line in [HEADER] + rows:
+            print(*line, sep="\t", file=out)
+    print(table(runs))
+    faults = verdict(directory, runs)
+    for fault in faults:
+        print(f"demo: FAILED: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
