@@ -100,7 +100,7 @@ class Host:
         server = "on" if self.name == "A" else "off"
         mac = f"52:54:00:00:00:0{ADDRESS[self.name][-1]}"
         emulator = [
-            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G",
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-smp", "2", "-m", "1G",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", bzimage, "-initrd", "host.gz",
             "-append", f"console=ttyS0 panic=-1 tsc=reliable loglevel=6 demo.ip={ADDRESS[self.name]}",

@@ -4,11 +4,11 @@
 
     lab/demo/report.py DIRECTORY KVM...     DIRECTORY/KVM holds what lab/demo/migrate.py wrote
 
-Method. Each sample bounds deviation = guest clock - true time from both sides: [guest - received, guest - sent]. Before and
-after a hop, a line is fitted to the narrowest samples (the two hosts calibrate their TSC each for itself, so the guest's
-clock has a rate of its own on each); all intervals of the window, moved along that line to the edge of the hop, must contain
-the deviation there, so it lies in their intersection: its middle is the value, half its width the error bound. What the
-clock gained is the deviation at the first sample after the hop less that at the last one before it.
+Method. Each sample bounds deviation = guest clock - true time from both sides: [guest - received, guest - sent]. Between the
+hops the guest's clock is a line against true time, of an unknown rate (the two hosts calibrate their TSC each for itself).
+Of all lines that go through all the intervals of the stay before a hop (after it), the least and the greatest deviation at
+the edge of the hop are the bounds of what it was there; their middle is the value. What the clock gained is the deviation
+at the first sample after the hop less that at the last one before it.
 
 Exits with 1 where ours let a vCPU see time go back, where a run is incomplete, or where a kernel complained.
 """
@@ -19,8 +19,10 @@ import sys
 from dataclasses import dataclass
 
 MS = 1e6
-WINDOW_NS = 4e9         # before and after a hop
+RATE_STEP = 2e-6        # rates tried: 2 ppm apart, 800 ppm to both sides of the fitted one
+RATE_STEPS = 400
 BIN_NS = 0.25e9         # one point of the fit, and of the curve
+WIDEST_NS = 1e9         # a request that waited longer, for a guest that was not there, bounds nothing
 LONGEST_GAP_NS = 2e9    # without an answer, away from the hops
 CLOCKS = ("raw", "mono", "page")
 PVCLOCK_TSC_STABLE = 1
@@ -45,6 +47,7 @@ class Sample:
 
     @property
     def time(self):
+        """When the clock was read, give or take half of width."""
         return (self.sent + self.received) / 2
 
     @property
@@ -121,7 +124,7 @@ def find_hops(samples, events):
         first = next((i for i, s in enumerate(samples) if s.received > since and s.host == target), None)
         if not first or samples[first - 1].host != source:
             raise ReportError(f"hop {number} does not show in the samples")
-        hops.append(Hop(int(number), source, target, int(end[4]), (float(up_a), float(up_b)),
+        hops.append(Hop(int(number), source, target, int(end[5]), (float(up_a), float(up_b)),
                         samples[first - 1], samples[first]))
     return hops
 
@@ -139,7 +142,7 @@ def narrowest(samples):
 def rate(samples):
     """Slope of a least squares line through the middles: deviation in ns per ns."""
     points = [(s.time, s.middle) for s in narrowest(samples)]
-    if len(points) < 4:
+    if len(points) < 8:
         raise ReportError("too few samples around a hop")
     mean_t = sum(t for t, _ in points) / len(points)
     mean_d = sum(d for _, d in points) / len(points)
@@ -147,26 +150,44 @@ def rate(samples):
 
 
 def deviation_at(edge, samples):
-    """Deviation at an instant, and its error bound."""
-    slope = rate(samples)
-    low = max(s.low - slope * (s.time - edge) for s in samples)
-    high = min(s.high - slope * (s.time - edge) for s in samples)
-    return (low + high) / 2, abs(high - low) / 2
+    """Deviation at an instant, and its error bound: the least and the greatest that any line through all intervals has."""
+    best, middle, lowest, highest = narrowest(samples), rate(samples), [], []
+    least_bad = None
+    for step in range(-RATE_STEPS, RATE_STEPS + 1):
+        slope = middle + step * RATE_STEP
+        low = max(s.low - slope * (s.time - edge) for s in best)
+        high = min(s.high - slope * (s.time - edge) for s in best)
+        if low <= high:
+            lowest.append(low)
+            highest.append(high)
+        least_bad = min(least_bad or (low - high, low, high), (low - high, low, high))
+    # No line goes through all: the clock itself was not one. Take the one that misses by least.
+    _, high, low = least_bad
+    if lowest:
+        low, high = min(lowest), max(highest)
+    return (low + high) / 2, (high - low) / 2
 
 
-def measure(hop, samples):
-    before = [s for s in samples if 0 <= hop.before.time - s.time < WINDOW_NS and s.host == hop.source]
-    after = [s for s in samples if 0 <= s.time - hop.after.time < WINDOW_NS and s.host == hop.target]
-    old, old_bound = deviation_at(hop.before.time, before)
-    new, new_bound = deviation_at(hop.after.time, after)
+def stays(samples, hops):
+    """The samples of each stay on a host: before, between and after the hops."""
+    first, second = hops
+    good = [s for s in samples if s.width < WIDEST_NS]
+    return ([s for s in good if s.number <= first.before.number],
+            [s for s in good if first.after.number <= s.number <= second.before.number],
+            [s for s in good if second.after.number <= s.number])
+
+
+def measure(hop, before, after):
+    old, old_bound = deviation_at(hop.before.received, before)
+    new, new_bound = deviation_at(hop.after.received, after)
     hop.gain_ns, hop.bound_ns = new - old, old_bound + new_bound
     hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in after)
 
 
 def share_out(hops, samples):
     """What the vCPUs counted belongs to the nearer hop: the counts up to the middle between the two, and the rest."""
-    middle = (hops[0].after.time + hops[1].before.time) / 2
-    for hop, part in ((hops[0], [s for s in samples if s.time < middle]), (hops[1], [s for s in samples if s.time >= middle])):
+    middle = (hops[0].after.number + hops[1].before.number) // 2
+    for hop, part in ((hops[0], samples[:middle]), (hops[1], samples[middle:])):
         hop.reads = sum(s.reads for s in part)
         hop.steps = {c: (sum(s.steps[c][0] for s in part), max(s.steps[c][1] for s in part)) for c in CLOCKS}
 
@@ -181,14 +202,12 @@ def splats(directory):
     return found
 
 
-def write_curve(path, samples, hops):
+def write_curve(path, parts):
     """True time since the first sample in s, deviation since then in ms and its bounds; an empty line at each hop."""
-    start = narrowest(samples)[0]
+    start = narrowest(parts[0])[0]
     with open(path, "w", encoding="ascii") as out:
-        for stretch in (lambda s: s.number <= hops[0].before.number,
-                        lambda s: hops[0].after.number <= s.number <= hops[1].before.number,
-                        lambda s: hops[1].after.number <= s.number):
-            for s in narrowest([s for s in samples if stretch(s)]):
+        for part in parts:
+            for s in narrowest(part):
                 print(f"{(s.time - start.time) / 1e9:.4f}\t{(s.middle - start.middle) / MS:.4f}\t"
                       f"{(s.low - start.middle) / MS:.4f}\t{(s.high - start.middle) / MS:.4f}", file=out)
             print(file=out)
@@ -211,7 +230,7 @@ def row(kvm, hop, origin):
     return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.downtime_ms,
             f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}", largest(hop), count(hop),
             *(hop.steps[c][0] for c in CLOCKS), hop.reads * len(CLOCKS), int(hop.stable),
-            f"{(hop.before.time - origin) / 1e9:.3f}", f"{(hop.after.time - origin) / 1e9:.3f}")
+            f"{(hop.before.received - origin) / 1e9:.3f}", f"{(hop.after.received - origin) / 1e9:.3f}")
 
 
 def table(runs):
@@ -230,10 +249,11 @@ def report(directory, kvm):
     samples = read_samples(os.path.join(here, "samples.tsv"))
     hops = find_hops(samples, read_events(os.path.join(here, "events.tsv")))
     check_gaps(samples, hops, here)
-    for hop in hops:
-        measure(hop, samples)
+    parts = stays(samples, hops)
+    for hop, before, after in zip(hops, parts, parts[1:]):
+        measure(hop, before, after)
     share_out(hops, samples)
-    origin = write_curve(os.path.join(here, "curve.tsv"), samples, hops)
+    origin = write_curve(os.path.join(here, "curve.tsv"), parts)
     return hops, [row(kvm, hop, origin) for hop in hops]
 
 
@@ -255,7 +275,7 @@ def main():
             hops, its_rows = report(directory, kvm)
             runs.append((kvm, hops))
             rows += its_rows
-    except (OSError, ReportError) as error:
+    except (OSError, ValueError, ReportError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     with open(os.path.join(directory, "demo.tsv"), "w", encoding="ascii") as out:

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Canned runs for lab/demo/report.py: it must measure what was put in, and fail what must fail."""
+
+import contextlib
+import io
+import os
+import random
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+import report
+
+S = 10 ** 9
+MS = 10 ** 6
+LOST = (90 * MS, 130 * MS)          # what the canned guest's clock loses at the two hops
+RATE = {"A": 1 + 40e-6, "B": 1 - 70e-6}
+HOPS = ((8 * S, "A", "B"), (16 * S, "B", "A"))
+END = 24 * S
+
+
+class Run:
+    """A guest whose clock is known, seen through a slow and uneven port."""
+
+    def __init__(self, seed=1):
+        self.random = random.Random(seed)
+        self.samples, self.clock, self.host = [], 5 * S, "A"
+        last = now = 100 * S
+        lost = list(LOST)
+        hops = [at for at, _, _ in HOPS]
+        while now < 100 * S + END:
+            if hops and now >= 100 * S + hops[0]:
+                hops.pop(0)
+                now += 150 * MS
+                self.clock += 150 * MS - lost.pop(0)
+                last += 150 * MS
+                self.host = "B" if self.host == "A" else "A"
+            self.clock += int((now - last) * RATE[self.host])
+            last = now
+            down, up = (int(self.random.expovariate(1 / 3e6)) + 200_000 for _ in range(2))
+            self.samples.append([self.host, now - down, now + up, len(self.samples), len(self.samples), self.clock,
+                                 self.clock, self.clock, 1, 1000, 1000, 0, 0, 0, 0, 0, 0])
+            now += 25 * MS
+        self.events = [[100 * S, "begin"]]
+        for i, (at, source, target) in enumerate(HOPS, 1):
+            self.events += [[100 * S + at - 500 * MS, "hop", i, source, target, 30.0 + at / S, 10.0 + at / S],
+                            [100 * S + at + 800 * MS, "arrived", i, source, target, 110, 1500]]
+        self.events += [[100 * S + END, "end", len(self.samples)], [101 * S + END, "off"]]
+        self.console = "Linux version 7.3\nkvm: Nested Paging enabled\n"
+
+    def write(self, directory):
+        os.makedirs(directory)
+        for name, rows in (("samples.tsv", self.samples), ("events.tsv", self.events)):
+            with open(os.path.join(directory, name), "w", encoding="ascii") as out:
+                for row in rows:
+                    print(*row, sep="\t", file=out)
+        with open(os.path.join(directory, "host-A.log"), "w", encoding="ascii") as out:
+            out.write(self.console)
+
+
+class ReportTest(unittest.TestCase):
+    def report(self, run, kvm="ours"):
+        """Exit status, what was printed, and the rows of demo.tsv (none if it was not written)."""
+        with tempfile.TemporaryDirectory() as directory:
+            run.write(os.path.join(directory, kvm))
+            text = io.StringIO()
+            with mock.patch.object(sys, "argv", ["report.py", directory, kvm]), \
+                 contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+                status = report.main()
+            try:
+                with open(os.path.join(directory, "demo.tsv"), encoding="ascii") as lines:
+                    rows = [dict(zip(report.HEADER, line.rstrip("\n").split("\t"))) for line in lines][1:]
+            except OSError:
+                rows = []
+        return status, text.getvalue(), rows
+
+    def test_measures_what_was_lost(self):
+        for seed in range(5):
+            status, text, rows = self.report(Run(seed))
+            self.assertEqual(status, 0, text)
+            for row, lost in zip(rows, LOST):
+                error = abs(float(row["gain_ms"]) + lost / MS)
+                self.assertLess(error, float(row["bound_ms"]) + 0.02)
+                self.assertLess(float(row["bound_ms"]), 1.5)
+
+    def test_step_back_fails_ours_only(self):
+        run = Run()
+        run.samples[500][13:15] = [3, 777]
+        status, text, rows = self.report(run)
+        self.assertEqual(status, 1)
+        self.assertIn("hop 2: time went back 3 times, by up to 777 ns", text)
+        self.assertEqual(rows[1]["mono_count"], "3")
+        self.assertEqual(self.report(run, "stock")[0], 0)
+
+    def test_lost_answer_fails(self):
+        run = Run()
+        del run.samples[300]
+        status, text, rows = self.report(run)
+        self.assertEqual((status, rows), (1, []))
+        self.assertIn("missing", text)
+
+    def test_silence_fails(self):
+        run = Run()
+        for sample in run.samples[400:]:
+            sample[1] += 3 * S
+            sample[2] += 3 * S
+        self.assertEqual(self.report(run)[0], 1)
+
+    def test_incomplete_run_fails(self):
+        run = Run()
+        run.events.pop()
+        self.assertIn("not complete", self.report(run)[1])
+
+    def test_no_arrival_fails(self):
+        run = Run()
+        for sample in run.samples:
+            sample[0] = "A"
+        self.assertEqual(self.report(run)[0], 1)
+
+    def test_splat_fails(self):
+        for line in ("WARNING: CPU: 0 PID: 1 at arch/x86/kvm/x86.c:1", "BUG: unable to handle page fault",
+                     "[   12.3] INFO: possible circular locking dependency", "UBSAN: shift-out-of-bounds in x"):
+            run = Run()
+            run.console += f"[    3.141592] {line}\n"
+            status, text, _ = self.report(run, "stock")
+            self.assertEqual(status, 1, line)
+            self.assertIn("FAILED", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
