@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kvmclock_* tests share: a VM whose vCPUs do what the host tells
+ * them, the lines that its pvclock pages hold, and the record of measurements.
+ *
+ * A pvclock page is a line that maps the vCPU's TSC to nanoseconds.  The tests
+ * never compare durations: they take the lines before and after an event and
+ * evaluate both at one and the same TSC, exactly as the guest does.  The result
+ * is a property of the code, however slow the machine or its emulator is.
+ *
+ * TSC offsets change, so "the same TSC" means the same host TSC h, at which
+ * vCPU i reads scale(h) + offset_i.
+ */
+#ifndef SELFTEST_KVM_KVMCLOCK_H
+#define SELFTEST_KVM_KVMCLOCK_H
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <asm/kvm_para.h>
+#include <asm/pvclock-abi.h>
+
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define KVMCLOCK_MAX_VCPUS	24
+#define KVMCLOCK_MAX_SAMPLES	256
+
+#define KVMCLOCK_MASTER_FLAGS	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
+
+#define KVMCLOCK_SYSFS	"/sys/devices/system/clocksource/clocksource0/"
+
+/* ---- Guest ---- */
+
+enum kvmclock_op {
+	KVMCLOCK_NOP,
+	KVMCLOCK_RDMSR,		/* ret = rdmsr(arg0) */
+	KVMCLOCK_WRMSR,		/* wrmsr(arg0, arg1) */
+	KVMCLOCK_ADD_MSR,	/* wrmsr(arg0, rdmsr(arg0) + arg1) */
+	KVMCLOCK_READ,		/* ret = the clock through time[arg0] */
+};
+
+/* One page per vCPU: the host's order, the guest's answer, the pvclock pages. */
+struct kvmclock_guest {
+	u64 op;
+	u64 arg[2];
+	u64 ret;
+	struct pvclock_vcpu_time_info time[2] __aligned(64);
+	struct pvclock_wall_clock wall __aligned(64);
+};
+
+/* What the guest computes: 64 bits times 32, of which it drops the lowest 32. */
+static inline u64 kvmclock_eval(const struct pvclock_vcpu_time_info *line, u64 tsc)
+{
+	unsigned __int128 delta = tsc - line->tsc_timestamp;
+
+	if (line->tsc_shift < 0)
+		delta >>= -line->tsc_shift;
+	else
+		delta <<= line->tsc_shift;
+
+	return line->system_time + (u64)((delta * line->tsc_to_system_mul) >> 32);
+}
+
+/*
+ * Copy the line out of a page, with the version protocol of pvclock-abi.h.
+ * rdtsc() is fenced on both sides, so the TSC belongs to the version read.
+ */
+static inline u64 kvmclock_snapshot(const struct pvclock_vcpu_time_info *page,
+				    struct pvclock_vcpu_time_info *line)
+{
+	u32 version;
+	u64 tsc;
+
+	do {
+		version = READ_ONCE(page->version);
+		asm volatile("lfence" ::: "memory");
+		memcpy(line, (const void *)page, sizeof(*line));
+		tsc = rdtsc();
+		asm volatile("lfence" ::: "memory");
+	} while ((version & 1) || version != READ_ONCE(page->version));
+
+	return tsc;
+}
+
+static inline u64 kvmclock_read(const struct pvclock_vcpu_time_info *page)
+{
+	struct pvclock_vcpu_time_info line;
+	u64 tsc = kvmclock_snapshot(page, &line);
+
+	return kvmclock_eval(&line, tsc);
+}
+
+static inline void kvmclock_guest_do(struct kvmclock_guest *guest)
+{
+	switch (guest->op) {
+	case KVMCLOCK_RDMSR:
+		guest->ret = rdmsr(guest->arg[0]);
+		break;
+	case KVMCLOCK_WRMSR:
+		wrmsr(guest->arg[0], guest->arg[1]);
+		break;
+	case KVMCLOCK_ADD_MSR:
+		wrmsr(guest->arg[0], rdmsr(guest->arg[0]) + guest->arg[1]);
+		break;
+	case KVMCLOCK_READ:
+		guest->ret = kvmclock_read(&guest->time[guest->arg[0]]);
+		break;
+	}
+}
+
+static inline void kvmclock_guest_main(struct kvmclock_guest *guest)
+{
+	for (;;) {
+		kvmclock_guest_do(guest);
+		GUEST_UCALL_NONE();
+	}
+}
+
+/* ---- TSC frequencies ---- */
+
+/* The host's tsc_khz: what KVM takes 0 for. */
+static inline u32 kvmclock_host_khz(void)
+{
+	static u32 khz;
+	struct kvm_vm *vm;
+
+	if (khz)
+		return khz;
+
+	vm = vm_create_barebones();
+	vm_ioctl(vm, KVM_SET_TSC_KHZ, NULL);
+	khz = __vm_ioctl(vm, KVM_GET_TSC_KHZ, NULL);
+	kvm_vm_free(vm);
+	return khz;
+}
+
+static inline bool kvmclock_can_scale(void)
+{
+	return kvm_has_cap(KVM_CAP_TSC_CONTROL) && kvm_has_cap(KVM_CAP_VM_TSC_CONTROL);
+}
+
+static inline int kvmclock_frac_bits(void)
+{
+	return host_cpu_is_intel ? 48 : 32;
+}
+
+/*
+ * The scaling ratio that KVM programs for a guest TSC of @khz (0: the host's):
+ * khz / tsc_khz as a fixed-point number, rounded down, with 48 fractional bits
+ * on VMX and 32 on SVM; but 1.0 if @khz is within tsc_tolerance_ppm of tsc_khz.
+ */
+static inline u64 kvmclock_ratio(u32 khz)
+{
+	u64 one = 1ULL << kvmclock_frac_bits(), host = kvmclock_host_khz();
+	u64 ppm = kvm_get_module_param_integer("kvm", "tsc_tolerance_ppm");
+
+	if (!khz || (khz >= host * (1000000 - ppm) / 1000000 &&
+		     khz <= host * (1000000 + ppm) / 1000000))
+		return one;
+
+	return (unsigned __int128)one * khz / host;
+}
+
+/* What a guest with scaling ratio @ratio and TSC offset 0 reads at host TSC @tsc. */
+static inline u64 kvmclock_scale(u64 tsc, u64 ratio)
+{
+	return ((unsigned __int128)tsc * ratio) >> kvmclock_frac_bits();
+}
+
+struct kvmclock_mode {
+	const char *name;
+	u32 khz;
+};
+
+enum { KVMCLOCK_NR_MODES = 5 };
+
+/*
+ * 1:1; two round frequencies; one below and one above the host's that make a
+ * ratio with no exact binary fraction and a frequency that is no round kHz.
+ */
+static inline const struct kvmclock_mode *kvmclock_modes(void)
+{
+	static struct kvmclock_mode modes[KVMCLOCK_NR_MODES] = {
+		{ "1to1", 0 },
+		{ "1500MHz", 1500000 },
+		{ "1000MHz", 1000000 },
+		{ "down" },
+		{ "up" },
+	};
+	u64 host = kvmclock_host_khz();
+
+	modes[3].khz = host * 3 / 7;
+	modes[4].khz = host * 2 + 1;
+	return modes;
+}
+
+/* ---- VM ---- */
+
+struct kvmclock_vm {
+	struct kvm_vm *vm;
+	int nr_vcpus;
+	int max_vcpus;
+	struct kvm_vcpu *vcpu[KVMCLOCK_MAX_VCPUS];
+	gva_t guest_gva[KVMCLOCK_MAX_VCPUS];
+	/* Where each vCPU's clock is; NULL: nowhere. */
+	struct pvclock_vcpu_time_info *page[KVMCLOCK_MAX_VCPUS];
+	u64 ratio;
+};
+
+static inline struct kvmclock_guest *kvmclock_guest(struct kvmclock_vm *kc, int i)
+{
+	return addr_gva2hva(kc->vm, kc->guest_gva[i]);
+}
+
+static inline void kvmclock_check_exit(struct kvm_vcpu *vcpu)
+{
+	struct ucall uc;
+
+	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_IO);
+	if (get_ucall(vcpu, &uc) == UCALL_ABORT)
+		REPORT_GUEST_ASSERT(uc);
+}
+
+/* Let vCPU @i do one thing and come back. */
+static inline u64 kvmclock_run(struct kvmclock_vm *kc, int i, enum kvmclock_op op,
+			       u64 arg0, u64 arg1)
+{
+	struct kvmclock_guest *guest = kvmclock_guest(kc, i);
+
+	guest->op = op;
+	guest->arg[0] = arg0;
+	guest->arg[1] = arg1;
+	vcpu_run(kc->vcpu[i]);
+	kvmclock_check_exit(kc->vcpu[i]);
+	return guest->ret;
+}
+
+/*
+ * Let each vCPU enter the guest twice: requests that one vCPU makes to the
+ * others when it enters are served, and the pages hold what guests go on with.
+ */
+static inline void kvmclock_settle(struct kvmclock_vm *kc)
+{
+	int pass, i;
+
+	for (pass = 0; pass < 2; pass++)
+		for (i = 0; i < kc->nr_vcpus; i++)
+			kvmclock_run(kc, i, KVMCLOCK_NOP, 0, 0);
+}
+
+static inline gpa_t kvmclock_time_gpa(struct kvmclock_vm *kc, int i, int slot)
+{
+	return addr_gva2gpa(kc->vm, kc->guest_gva[i]) +
+	       offsetof(struct kvmclock_guest, time) +
+	       slot * sizeof(struct pvclock_vcpu_time_info);
+}
+
+/* The guest enables its clock at time[@slot] of vCPU @i. */
+static inline void kvmclock_enable(struct kvmclock_vm *kc, int i, int slot)
+{
+	kvmclock_run(kc, i, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW,
+		     kvmclock_time_gpa(kc, i, slot) | KVM_MSR_ENABLED);
+	kc->page[i] = &kvmclock_guest(kc, i)->time[slot];
+}
+
+/* Create the next vCPU; its clock stays off. */
+static inline int kvmclock_vcpu_add(struct kvmclock_vm *kc)
+{
+	int i = kc->nr_vcpus;
+
+	TEST_ASSERT(i < kc->max_vcpus, "Room for %d vCPUs only", kc->max_vcpus);
+	kc->vcpu[i] = vm_vcpu_add(kc->vm, i, kvmclock_guest_main);
+	vcpu_args_set(kc->vcpu[i], 1, kc->guest_gva[i]);
+	kc->nr_vcpus++;
+	return i;
+}
+
+/* A VM with @max_vcpus at most and none yet, its guest TSC at @khz (0: the host's). */
+static inline void kvmclock_vm_init(struct kvmclock_vm *kc, u32 khz, int max_vcpus)
+{
+	int i;
+
+	TEST_ASSERT(max_vcpus <= KVMCLOCK_MAX_VCPUS, "KVMCLOCK_MAX_VCPUS is too small");
+	memset(kc, 0, sizeof(*kc));
+	kc->vm = vm_create(max_vcpus);
+	kc->max_vcpus = max_vcpus;
+	kc->ratio = kvmclock_ratio(khz);
+	if (khz)
+		vm_ioctl(kc->vm, KVM_SET_TSC_KHZ, (void *)(unsigned long)khz);
+
+	for (i = 0; i < max_vcpus; i++) {
+		kc->guest_gva[i] = vm_alloc_page(kc->vm);
+		memset(kvmclock_guest(kc, i), 0, sizeof(struct kvmclock_guest));
+	}
+}
+
+static inline void kvmclock_vm_create(struct kvmclock_vm *kc, u32 khz, int nr_vcpus,
+				      int max_vcpus)
+{
+	int i;
+
+	kvmclock_vm_init(kc, khz, max_vcpus);
+	for (i = 0; i < nr_vcpus; i++)
+		kvmclock_vcpu_add(kc);
+	for (i = 0; i < nr_vcpus; i++)
+		kvmclock_enable(kc, i, 0);
+	kvmclock_settle(kc);
+}
+
+static inline void kvmclock_vm_destroy(struct kvmclock_vm *kc)
+{
+	kvm_vm_free(kc->vm);
+	kc->vm = NULL;
+}
+
+static inline u64 kvmclock_get_offset(struct kvm_vcpu *vcpu)
+{
+	u64 offset;
+
+	vcpu_device_attr_get(vcpu, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, &offset);
+	return offset;
+}
+
+static inline void kvmclock_set_offset(struct kvm_vcpu *vcpu, u64 offset)
+{
+	vcpu_device_attr_set(vcpu, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, &offset);
+}
+
+static inline struct kvm_clock_data kvmclock_get(struct kvmclock_vm *kc)
+{
+	struct kvm_clock_data data;
+
+	memset(&data, 0xff, sizeof(data));
+	vm_ioctl(kc->vm, KVM_GET_CLOCK, &data);
+	return data;
+}
+
+static inline void kvmclock_set(struct kvmclock_vm *kc, u64 clock, u32 flags, u64 realtime)
+{
+	struct kvm_clock_data data = {
+		.clock = clock,
+		.flags = flags,
+		.realtime = realtime,
+	};
+
+	vm_ioctl(kc->vm, KVM_SET_CLOCK, &data);
+}
+
+/* The VM's statistic @name; false if this KVM does not have it. */
+static inline bool kvmclock_stat(struct kvmclock_vm *kc, const char *name, u64 *value)
+{
+	struct kvm_stats_header header;
+	struct kvm_stats_desc *all, *desc;
+	int fd = vm_get_stats_fd(kc->vm), i;
+	bool found = false;
+
+	read_stats_header(fd, &header);
+	all = read_stats_descriptors(fd, &header);
+	for (i = 0; i < header.num_desc && !found; i++) {
+		desc = get_stats_descriptor(all, i, &header);
+		found = !strcmp(desc->name, name);
+		if (found)
+			read_stat_data(fd, &header, desc, value, 1);
+	}
+	free(all);
+	close(fd);
+	return found;
+}
+
+/* ---- Lines ---- */
+
+/* The lines of all vCPUs, and what turns a host TSC into the TSC they are for. */
+struct kvmclock_shot {
+	struct pvclock_vcpu_time_info line[KVMCLOCK_MAX_VCPUS];
+	bool valid[KVMCLOCK_MAX_VCPUS];
+	u64 offset[KVMCLOCK_MAX_VCPUS];
+	u64 ratio;
+};
+
+static inline void kvmclock_shoot(struct kvmclock_vm *kc, struct kvmclock_shot *shot)
+{
+	int i;
+
+	memset(shot, 0, sizeof(*shot));
+	shot->ratio = kc->ratio;
+	for (i = 0; i < kc->nr_vcpus; i++) {
+		shot->offset[i] = kvmclock_get_offset(kc->vcpu[i]);
+		shot->valid[i] = kc->page[i];
+		if (kc->page[i])
+			kvmclock_snapshot(kc->page[i], &shot->line[i]);
+	}
+}
+
+/* What vCPU @i reads at host TSC @host_tsc. */
+static inline u64 kvmclock_at(const struct kvmclock_shot *shot, int i, u64 host_tsc)
+{
+	return kvmclock_eval(&shot->line[i],
+			     kvmclock_scale(host_tsc, shot->ratio) + shot->offset[i]);
+}
+
+/* How far the clock of vCPU @i jumps at @host_tsc from one line to the other. */
+static inline s64 kvmclock_step(const struct kvmclock_shot *from,
+				const struct kvmclock_shot *to, int i, u64 host_tsc)
+{
+	return kvmclock_at(to, i, host_tsc) - kvmclock_at(from, i, host_tsc);
+}
+
+/* ---- Measurements and results ---- */
+
+struct kvmclock_series {
+	s64 value[KVMCLOCK_MAX_SAMPLES];
+	int nr;
+};
+
+static inline void kvmclock_record(struct kvmclock_series *series, s64 value)
+{
+	TEST_ASSERT(series->nr < KVMCLOCK_MAX_SAMPLES, "KVMCLOCK_MAX_SAMPLES is too small");
+	series->value[series->nr++] = value;
+}
+
+static inline int kvmclock_compare(const void *a, const void *b)
+{
+	s64 x = *(const s64 *)a, y = *(const s64 *)b;
+
+	return (x > y) - (x < y);
+}
+
+static inline void kvmclock_measure(const char *key, s64 value, const char *unit)
+{
+	ksft_print_msg("measure %s %ld %s\n", key, value, unit);
+}
+
+/* Sort @series and print its minimum, median and maximum. */
+static inline void kvmclock_print(struct kvmclock_series *series, const char *key,
+				  const char *unit)
+{
+	static const char * const names[] = { "min", "median", "max" };
+	char full[128];
+	int i;
+
+	if (!series->nr)
+		return;
+
+	qsort(series->value, series->nr, sizeof(s64), kvmclock_compare);
+	for (i = 0; i < 3; i++) {
+		snprintf(full, sizeof(full), "%s.%s", key, names[i]);
+		kvmclock_measure(full, series->value[i * (series->nr - 1) / 2], unit);
+	}
+}
+
+/* Print @series and tell whether it has values and all are from @low to @high. */
+static inline bool kvmclock_within(struct kvmclock_series *series, const char *key,
+				   const char *unit, s64 low, s64 high)
+{
+	kvmclock_print(series, key, unit);
+	return series->nr && series->value[0] >= low && series->value[series->nr - 1] <= high;
+}
+
+/* ---- Host ---- */
+
+static inline bool kvmclock_sysfs_write(const char *path, const char *value)
+{
+	FILE *file = fopen(path, "w");
+	bool ok;
+
+	if (!file)
+		return false;
+
+	ok = fputs(value, file) >= 0;
+	return !fclose(file) && ok;
+}
+
+static inline bool kvmclock_set_clocksource(const char *name)
+{
+	return kvmclock_sysfs_write(KVMCLOCK_SYSFS "current_clocksource", name);
+}
+
+/* A clocksource of this host that is not based on the TSC, or NULL. */
+static inline const char *kvmclock_other_clocksource(void)
+{
+	static const char * const names[] = { "hpet", "acpi_pm" };
+	char list[256] = "";
+	FILE *file;
+	int i;
+
+	file = fopen(KVMCLOCK_SYSFS "available_clocksource", "r");
+	if (!file)
+		return NULL;
+	if (!fgets(list, sizeof(list), file))
+		list[0] = '\0';
+	fclose(file);
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (strstr(list, names[i]))
+			return names[i];
+	return NULL;
+}
+
+/* Poll until GET's flags are @flags, for 5 s at most. */
+static inline bool kvmclock_wait_flags(struct kvmclock_vm *kc, u32 flags)
+{
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		if (kvmclock_get(kc).flags == flags)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/*
+ * The tests are about master clock mode, which needs a clocksource based on the
+ * TSC.  A host that has just booted may still be calibrating it.
+ */
+static inline void kvmclock_require_tsc(void)
+{
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		if (sys_clocksource_is_based_on_tsc())
+			return;
+		usleep(10000);
+	}
+	ksft_exit_skip("The host's clocksource is not based on the TSC\n");
+}
+
+static inline void kvmclock_start(int nr_results)
+{
+	ksft_print_header();
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_HOST_TSC);
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GET_TSC_KHZ));
+	kvmclock_require_tsc();
+	ksft_set_plan(nr_results);
+}
+
+#endif /* SELFTEST_KVM_KVMCLOCK_H */

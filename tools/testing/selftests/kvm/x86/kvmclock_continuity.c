@@ -1,0 +1,772 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Verify that nothing KVM does makes the guest's clock step.
+ *
+ * The line of every vCPU is taken before and after an event and both are
+ * evaluated at the same host TSC.  A line is to be extended, never redrawn, so
+ * after an event that is no cause for another line the difference is 0 ns, at
+ * any age of the line, at any scaling ratio.  After an event that is a cause
+ * (the frequency changes, the master clock stops or starts), rounding may add
+ * up to 2 ns, and nothing may ever be lost.  After KVM_SET_CLOCK the line is at
+ * the value that was asked for.
+ *
+ * Each event has VMs of its own, one per TSC frequency, which all age together.
+ */
+#include <pthread.h>
+#include <sched.h>
+
+#include "hyperv.h"
+#include "kvmclock.h"
+
+#define NR_VCPUS	2
+#define MAX_VCPUS	(NR_VCPUS + NR_ROUNDS)
+
+/* Re-anchoring rounds up: pvclock(a) + pvclock(b) may be below pvclock(a + b). */
+#define REDRAW_NS	2
+
+/* The age of the line in each round, in ms. */
+static const int round_age_ms[] = { 20, 20, 20, 1000, 1000 };
+
+#define NR_ROUNDS	((int)ARRAY_SIZE(round_age_ms))
+
+/* Far enough for a wrong frequency to show, in host TSC cycles: about an hour. */
+static u64 far_cycles(void)
+{
+	return kvmclock_host_khz() * 1000UL * 3600;
+}
+
+/* ---- Events ---- */
+
+static void wrmsr_all(struct kvmclock_vm *kc, enum kvmclock_op op, u32 msr, u64 value)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_run(kc, i, op, msr, value);
+}
+
+static void nothing(struct kvmclock_vm *kc)
+{
+}
+
+static void get_clock(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < 100; i++)
+		kvmclock_get(kc);
+}
+
+static void get_msrs(struct kvmclock_vm *kc)
+{
+	static const u32 msrs[] = {
+		MSR_IA32_TSC, MSR_IA32_TSC_ADJUST, MSR_KVM_SYSTEM_TIME,
+		MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_WALL_CLOCK_NEW,
+	};
+	int i, j;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		for (j = 0; j < ARRAY_SIZE(msrs); j++)
+			vcpu_get_msr(kc->vcpu[i], msrs[j]);
+}
+
+/* The old MSR on the boot vCPU stops the master clock, the new one starts it. */
+static void system_time_old_new(struct kvmclock_vm *kc)
+{
+	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME,
+		     kvmclock_time_gpa(kc, 0, 0) | KVM_MSR_ENABLED);
+	kvmclock_enable(kc, 0, 0);
+}
+
+static void system_time_old_new_vcpu1(struct kvmclock_vm *kc)
+{
+	kvmclock_run(kc, 1, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME,
+		     kvmclock_time_gpa(kc, 1, 0) | KVM_MSR_ENABLED);
+	kvmclock_enable(kc, 1, 0);
+}
+
+static void system_time_old_new_host(struct kvmclock_vm *kc)
+{
+	u64 value = kvmclock_time_gpa(kc, 0, 0) | KVM_MSR_ENABLED;
+
+	vcpu_set_msr(kc->vcpu[0], MSR_KVM_SYSTEM_TIME, value);
+	kvmclock_run(kc, 0, KVMCLOCK_NOP, 0, 0);
+	vcpu_set_msr(kc->vcpu[0], MSR_KVM_SYSTEM_TIME_NEW, value);
+}
+
+static void page_reenabled(struct kvmclock_vm *kc)
+{
+	int i;
+
+	wrmsr_all(kc, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW, 0);
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_enable(kc, i, 0);
+}
+
+static void page_moved(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_enable(kc, i, kc->page[i] == kvmclock_guest(kc, i)->time);
+}
+
+static void wall_clock(struct kvmclock_vm *kc)
+{
+	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, MSR_KVM_WALL_CLOCK_NEW,
+		     addr_gva2gpa(kc->vm, kc->guest_gva[0]) +
+		     offsetof(struct kvmclock_guest, wall));
+}
+
+/* One more 2^40 than now: no attempt to synchronise, so a new generation. */
+static void new_generation(struct kvmclock_vm *kc)
+{
+	u64 tsc = vcpu_get_msr(kc->vcpu[0], MSR_IA32_TSC) + (1UL << 40);
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_set_msr(kc->vcpu[i], MSR_IA32_TSC, tsc);
+}
+
+/* A restored VM: each vCPU's TSC written with what it was, synchronised by KVM. */
+static void tsc_written_back(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_set_msr(kc->vcpu[i], MSR_IA32_TSC,
+			     vcpu_get_msr(kc->vcpu[i], MSR_IA32_TSC));
+}
+
+static void tsc_zero(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_set_msr(kc->vcpu[i], MSR_IA32_TSC, 0);
+}
+
+static void guest_tsc(struct kvmclock_vm *kc)
+{
+	wrmsr_all(kc, KVMCLOCK_ADD_MSR, MSR_IA32_TSC, 1UL << 36);
+}
+
+static void guest_tsc_one_vcpu(struct kvmclock_vm *kc)
+{
+	kvmclock_run(kc, 1, KVMCLOCK_ADD_MSR, MSR_IA32_TSC, 1UL << 36);
+}
+
+static void guest_tsc_adjust(struct kvmclock_vm *kc)
+{
+	wrmsr_all(kc, KVMCLOCK_ADD_MSR, MSR_IA32_TSC_ADJUST, 1UL << 36);
+}
+
+static void host_tsc_adjust(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_set_msr(kc->vcpu[i], MSR_IA32_TSC_ADJUST, 1UL << 36);
+}
+
+static void add_offset(struct kvmclock_vm *kc, u64 cycles)
+{
+	u64 offset = kvmclock_get_offset(kc->vcpu[0]) + cycles;
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_set_offset(kc->vcpu[i], offset);
+}
+
+static void tsc_offset_same(struct kvmclock_vm *kc)
+{
+	add_offset(kc, 0);
+}
+
+static void tsc_offset_plus_1(struct kvmclock_vm *kc)
+{
+	add_offset(kc, 1);
+}
+
+static void tsc_offset_one_vcpu(struct kvmclock_vm *kc)
+{
+	kvmclock_set_offset(kc->vcpu[1], kvmclock_get_offset(kc->vcpu[1]) + (1UL << 36));
+}
+
+static void vcpu_created(struct kvmclock_vm *kc)
+{
+	kvmclock_vcpu_add(kc);
+}
+
+static void set_tsc_khz_same(struct kvmclock_vm *kc)
+{
+	int i, khz;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		khz = __vcpu_ioctl(kc->vcpu[i], KVM_GET_TSC_KHZ, NULL);
+		vcpu_ioctl(kc->vcpu[i], KVM_SET_TSC_KHZ, (void *)(unsigned long)khz);
+	}
+}
+
+static void kvmclock_ctrl(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_ioctl(kc->vcpu[i], KVM_KVMCLOCK_CTRL, NULL);
+}
+
+static void migrate(struct kvmclock_vm *kc)
+{
+	int cpu;
+
+	for (cpu = 1; cpu >= 0; cpu--) {
+		pin_self_to_cpu(cpu);
+		kvmclock_settle(kc);
+	}
+}
+
+static const char *no_cpu1(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? NULL : "this host has one CPU";
+}
+
+/* The last vCPU's page has room for Hyper-V's and Xen's structures. */
+static gpa_t spare_page(struct kvmclock_vm *kc)
+{
+	return addr_gva2gpa(kc->vm, kc->guest_gva[MAX_VCPUS - 1]);
+}
+
+static void hyperv_page(struct kvmclock_vm *kc)
+{
+	vcpu_set_msr(kc->vcpu[0], HV_X64_MSR_REFERENCE_TSC, 0);
+	vcpu_set_msr(kc->vcpu[0], HV_X64_MSR_REFERENCE_TSC, spare_page(kc) | 1);
+}
+
+static void hyperv_page_prepare(struct kvmclock_vm *kc)
+{
+	vcpu_set_msr(kc->vcpu[0], HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
+}
+
+static const char *no_hyperv(void)
+{
+	return kvm_has_cap(KVM_CAP_HYPERV_TIME) ? NULL : "no KVM_CAP_HYPERV_TIME";
+}
+
+static void xen_config(struct kvmclock_vm *kc, u32 flags)
+{
+	struct kvm_xen_hvm_config config = {
+		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL | flags,
+		.msr = 0x40000200,
+	};
+
+	vm_ioctl(kc->vm, KVM_XEN_HVM_CONFIG, &config);
+}
+
+static void xen_prepare(struct kvmclock_vm *kc)
+{
+	xen_config(kc, 0);
+}
+
+static void xen_attr(struct kvmclock_vm *kc, int i, u16 type, u64 gpa)
+{
+	struct kvm_xen_vcpu_attr attr = { .type = type, .u.gpa = gpa };
+
+	vcpu_ioctl(kc->vcpu[i], KVM_XEN_VCPU_SET_ATTR, &attr);
+}
+
+static void xen_vcpu_info(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
+		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, spare_page(kc) + 128 * i);
+	}
+}
+
+static void xen_time_info(struct kvmclock_vm *kc)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO, KVM_XEN_INVALID_GPA);
+		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO,
+			 spare_page(kc) + 128 * i);
+	}
+}
+
+static void xen_tsc_unstable(struct kvmclock_vm *kc)
+{
+	xen_config(kc, KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE);
+	kvmclock_settle(kc);
+	xen_config(kc, 0);
+}
+
+static const char *no_xen(void)
+{
+	int caps = kvm_check_cap(KVM_CAP_XEN_HVM);
+
+	return caps & KVM_XEN_HVM_CONFIG_SHARED_INFO ? NULL : "no KVM_CAP_XEN_HVM";
+}
+
+static const char *no_xen_tsc_unstable(void)
+{
+	int caps = kvm_check_cap(KVM_CAP_XEN_HVM);
+
+	return caps & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE ? NULL :
+	       "no KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE";
+}
+
+static const struct event {
+	const char *name;
+	void (*fire)(struct kvmclock_vm *kc);
+	int max_step;
+	void (*prepare)(struct kvmclock_vm *kc);
+	const char *(*missing)(void);
+} events[] = {
+	{ "nothing", nothing },
+	{ "get_clock", get_clock },
+	{ "get_msrs", get_msrs },
+	/* Stops the master clock and starts it again: two causes. */
+	{ "system_time_old_new", system_time_old_new, 2 * REDRAW_NS },
+	{ "system_time_old_new_vcpu1", system_time_old_new_vcpu1 },
+	{ "system_time_old_new_host", system_time_old_new_host },
+	{ "page_reenabled", page_reenabled },
+	{ "page_moved", page_moved },
+	{ "wall_clock", wall_clock },
+	{ "new_generation", new_generation },
+	{ "tsc_written_back", tsc_written_back },
+	{ "tsc_zero", tsc_zero },
+	{ "guest_tsc", guest_tsc },
+	{ "guest_tsc_one_vcpu", guest_tsc_one_vcpu },
+	{ "guest_tsc_adjust", guest_tsc_adjust },
+	{ "host_tsc_adjust", host_tsc_adjust },
+	{ "tsc_offset_same", tsc_offset_same },
+	{ "tsc_offset_plus_1", tsc_offset_plus_1 },
+	{ "tsc_offset_one_vcpu", tsc_offset_one_vcpu },
+	{ "vcpu_created", vcpu_created },
+	{ "set_tsc_khz_same", set_tsc_khz_same },
+	{ "kvmclock_ctrl", kvmclock_ctrl },
+	{ "migrate", migrate, .missing = no_cpu1 },
+	{ "hyperv_page", hyperv_page, .prepare = hyperv_page_prepare, .missing = no_hyperv },
+	{ "xen_vcpu_info", xen_vcpu_info, .prepare = xen_prepare, .missing = no_xen },
+	{ "xen_time_info", xen_time_info, .prepare = xen_prepare, .missing = no_xen },
+	{ "xen_tsc_unstable", xen_tsc_unstable, .prepare = xen_prepare,
+	  .missing = no_xen_tsc_unstable },
+};
+
+#define NR_EVENTS	((int)ARRAY_SIZE(events))
+
+/* An event in a VM of its own. */
+struct instance {
+	struct kvmclock_vm kc;
+	struct kvmclock_series steps;
+};
+
+static struct instance instances[KVMCLOCK_NR_MODES][ARRAY_SIZE(events)];
+
+static const char *mode_missing(int mode)
+{
+	return !kvmclock_modes()[mode].khz || kvmclock_can_scale() ? NULL :
+	       "no TSC scaling on this host";
+}
+
+static const char *event_missing(int mode, const struct event *event)
+{
+	const char *why = mode_missing(mode);
+
+	if (!why && event->missing)
+		why = event->missing();
+	return why;
+}
+
+/* The worst step of any vCPU, now or in an hour. */
+static s64 worst_step(struct kvmclock_shot *before, struct kvmclock_shot *after)
+{
+	u64 now = rdtsc();
+	s64 worst = 0;
+	int i, far;
+
+	for (i = 0; i < KVMCLOCK_MAX_VCPUS; i++) {
+		if (!before->valid[i] || !after->valid[i])
+			continue;
+		for (far = 0; far < 2; far++) {
+			s64 step = kvmclock_step(before, after, i, now + far * far_cycles());
+
+			if (labs(step) > labs(worst))
+				worst = step;
+		}
+	}
+	return worst;
+}
+
+static void fire(struct instance *instance, const struct event *event)
+{
+	struct kvmclock_shot before, after;
+
+	kvmclock_shoot(&instance->kc, &before);
+	event->fire(&instance->kc);
+	kvmclock_settle(&instance->kc);
+	kvmclock_shoot(&instance->kc, &after);
+	kvmclock_record(&instance->steps, worst_step(&before, &after));
+}
+
+static void create_instance(int mode, int e)
+{
+	struct kvmclock_vm *kc = &instances[mode][e].kc;
+
+	kvmclock_vm_create(kc, kvmclock_modes()[mode].khz, NR_VCPUS, MAX_VCPUS);
+	if (events[e].prepare)
+		events[e].prepare(kc);
+	/* The first time sets things up that later times only repeat. */
+	kvmclock_settle(kc);
+}
+
+static void on_instances(void (*fn)(int mode, int e))
+{
+	int mode, e;
+
+	for (mode = 0; mode < KVMCLOCK_NR_MODES; mode++)
+		for (e = 0; e < NR_EVENTS; e++)
+			if (!event_missing(mode, &events[e]))
+				fn(mode, e);
+}
+
+static void fire_instance(int mode, int e)
+{
+	fire(&instances[mode][e], &events[e]);
+}
+
+/* Print what the rounds of one age have measured, and forget it. */
+static int age_of_series;
+static bool passed[KVMCLOCK_NR_MODES][ARRAY_SIZE(events)];
+
+static void finish_age(int mode, int e)
+{
+	struct kvmclock_series *steps = &instances[mode][e].steps;
+	char key[96];
+
+	snprintf(key, sizeof(key), "continuity.%s.%s.age%dms", events[e].name,
+		 kvmclock_modes()[mode].name, age_of_series);
+	if (!kvmclock_within(steps, key, "ns", 0, events[e].max_step))
+		passed[mode][e] = false;
+	steps->nr = 0;
+}
+
+static void report_event(int mode, int e)
+{
+	const char *why = event_missing(mode, &events[e]);
+	const char *name = kvmclock_modes()[mode].name;
+
+	if (why)
+		ksft_test_result_skip("%s %s: %s\n", events[e].name, name, why);
+	else
+		ksft_test_result(passed[mode][e], "%s %s\n", events[e].name, name);
+}
+
+static void destroy_instance(int mode, int e)
+{
+	kvmclock_vm_destroy(&instances[mode][e].kc);
+}
+
+static void test_events(void)
+{
+	int round, mode, e;
+
+	memset(passed, true, sizeof(passed));
+	on_instances(create_instance);
+	for (round = 0; round < NR_ROUNDS; round++) {
+		usleep(round_age_ms[round] * 1000);
+		on_instances(fire_instance);
+
+		age_of_series = round_age_ms[round];
+		if (round == NR_ROUNDS - 1 || round_age_ms[round + 1] != age_of_series)
+			on_instances(finish_age);
+	}
+	on_instances(destroy_instance);
+
+	for (mode = 0; mode < KVMCLOCK_NR_MODES; mode++)
+		for (e = 0; e < NR_EVENTS; e++)
+			report_event(mode, e);
+}
+
+/* ---- KVM_SET_CLOCK ---- */
+
+static const struct {
+	const char *name;
+	s64 delta;
+} sets[] = {
+	{ "set_clock_forward", 3600 * NSEC_PER_SEC },
+	{ "set_clock_back", -1800 * NSEC_PER_SEC },
+	{ "set_clock_a_little_forward", 1000000 },
+};
+
+#define NR_SETS	((int)ARRAY_SIZE(sets))
+
+/*
+ * The instant of the ioctl is not known, but it is between two readings of the
+ * host TSC, at which the new line must be below and above the value asked for.
+ * Return by how much it is not.
+ */
+static s64 set_error(struct kvmclock_vm *kc, s64 delta)
+{
+	u64 want = kvmclock_get(kc).clock + delta, before, after;
+	struct kvmclock_shot shot;
+	s64 error = 0;
+	int i;
+
+	before = rdtsc();
+	kvmclock_set(kc, want, 0, 0);
+	after = rdtsc();
+	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &shot);
+
+	for (i = 0; i < kc->nr_vcpus && !error; i++) {
+		if ((s64)(kvmclock_at(&shot, i, before) - want) > 0)
+			error = kvmclock_at(&shot, i, before) - want;
+		else if ((s64)(kvmclock_at(&shot, i, after) - want) < 0)
+			error = kvmclock_at(&shot, i, after) - want;
+	}
+	return error;
+}
+
+static void test_set(int mode, int s)
+{
+	const struct kvmclock_mode *m = &kvmclock_modes()[mode];
+	struct kvmclock_series errors = {};
+	struct kvmclock_vm kc;
+	char key[96];
+	int i;
+
+	if (mode_missing(mode)) {
+		ksft_test_result_skip("%s %s: %s\n", sets[s].name, m->name, mode_missing(mode));
+		return;
+	}
+
+	kvmclock_vm_create(&kc, m->khz, NR_VCPUS, NR_VCPUS);
+	kvmclock_set(&kc, 24 * 3600 * NSEC_PER_SEC, 0, 0);
+	kvmclock_settle(&kc);
+	for (i = 0; i < 8; i++)
+		kvmclock_record(&errors, set_error(&kc, sets[s].delta));
+	kvmclock_vm_destroy(&kc);
+
+	snprintf(key, sizeof(key), "continuity.%s.%s.error", sets[s].name, m->name);
+	ksft_test_result(kvmclock_within(&errors, key, "ns", 0, 0),
+			 "%s %s\n", sets[s].name, m->name);
+}
+
+static void test_sets(void)
+{
+	int mode, s;
+
+	for (mode = 0; mode < KVMCLOCK_NR_MODES; mode++)
+		for (s = 0; s < NR_SETS; s++)
+			test_set(mode, s);
+}
+
+/* ---- KVM_SET_TSC_KHZ to another frequency ---- */
+
+/*
+ * The one vCPU's TSC changes frequency at an unknown instant between two
+ * readings of the host TSC.  As both lines run at the rate of true time, their
+ * difference is the same at both, or else the step is somewhere between.
+ * Return the one nearest to what is allowed.
+ */
+static s64 khz_step(struct kvmclock_vm *kc, u32 khz)
+{
+	struct kvmclock_shot from, to;
+	u64 before, after;
+	s64 a, b;
+
+	kvmclock_shoot(kc, &from);
+	before = rdtsc();
+	vcpu_ioctl(kc->vcpu[0], KVM_SET_TSC_KHZ, (void *)(unsigned long)khz);
+	kvmclock_run(kc, 0, KVMCLOCK_NOP, 0, 0);
+	after = rdtsc();
+	kc->ratio = kvmclock_ratio(khz);
+	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &to);
+
+	a = kvmclock_step(&from, &to, 0, before);
+	b = kvmclock_step(&from, &to, 0, after);
+	if ((a < 0 && b > 0) || (b < 0 && a > 0))
+		return 0;
+	return labs(a) < labs(b) ? a : b;
+}
+
+static void test_khz(void)
+{
+	static const char name[] = "set_tsc_khz_other";
+	const struct kvmclock_mode *modes = kvmclock_modes();
+	struct kvmclock_series steps = {};
+	struct kvmclock_vm kc;
+	int i;
+
+	if (!kvmclock_can_scale()) {
+		ksft_test_result_skip("%s: no TSC scaling on this host\n", name);
+		return;
+	}
+
+	kvmclock_vm_create(&kc, 0, 1, 1);
+	for (i = 1; i <= 2 * KVMCLOCK_NR_MODES; i++) {
+		usleep(20000);
+		kvmclock_record(&steps, khz_step(&kc, modes[i % KVMCLOCK_NR_MODES].khz));
+	}
+	kvmclock_vm_destroy(&kc);
+
+	ksft_test_result(kvmclock_within(&steps, "continuity.set_tsc_khz_other.age20ms", "ns",
+					 0, REDRAW_NS), "%s\n", name);
+}
+
+/* ---- Differing TSC offsets ---- */
+
+static bool all_pages_stable(struct kvmclock_vm *kc, bool stable)
+{
+	struct kvmclock_shot shot;
+	int i;
+
+	kvmclock_shoot(kc, &shot);
+	for (i = 0; i < kc->nr_vcpus; i++)
+		if (!!(shot.line[i].flags & PVCLOCK_TSC_STABLE_BIT) != stable)
+			return false;
+	return true;
+}
+
+/*
+ * Only vCPU 0 enters the guest after each change: by then no vCPU's page may
+ * have the wrong bit, because the guest may read all pages from there.
+ */
+static void test_stable_bit(void)
+{
+	bool gone, back, master;
+	struct kvmclock_vm kc;
+	u64 offset;
+
+	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
+	offset = kvmclock_get_offset(kc.vcpu[1]);
+	ksft_test_result(all_pages_stable(&kc, true), "stable_bit_set\n");
+
+	kvmclock_set_offset(kc.vcpu[1], offset + (1UL << 36));
+	kvmclock_run(&kc, 0, KVMCLOCK_NOP, 0, 0);
+	gone = all_pages_stable(&kc, false);
+	kvmclock_settle(&kc);
+	master = kvmclock_get(&kc).flags == KVMCLOCK_MASTER_FLAGS;
+
+	kvmclock_set_offset(kc.vcpu[1], offset);
+	kvmclock_run(&kc, 0, KVMCLOCK_NOP, 0, 0);
+	back = all_pages_stable(&kc, true);
+	kvmclock_vm_destroy(&kc);
+
+	ksft_test_result(gone, "stable_bit_gone_with_differing_offsets\n");
+	ksft_test_result(master, "master_clock_with_differing_offsets\n");
+	ksft_test_result(back, "stable_bit_back_with_equal_offsets\n");
+}
+
+/* ---- Host events ---- */
+
+/* GET and both vCPUs' readings, in turn: how far is one below the one before? */
+static s64 backward(struct kvmclock_vm *kc, u64 *last)
+{
+	s64 back = 0;
+	u64 now;
+	int i;
+
+	for (i = -1; i < kc->nr_vcpus; i++) {
+		now = i < 0 ? kvmclock_get(kc).clock : kvmclock_run(kc, i, KVMCLOCK_READ, 0, 0);
+		if ((s64)(now - *last) < back)
+			back = now - *last;
+		*last = now;
+	}
+	return back;
+}
+
+/*
+ * The clocksource leaves the TSC and returns.  Without the TSC there is no line
+ * to compare with, but nothing may go back.  The host decides; neither the VMM
+ * nor a vCPU asks: so only GET is used until its flags have changed.
+ */
+static void test_clocksource(void)
+{
+	const char *other = kvmclock_other_clocksource();
+	bool left = true, returned = true;
+	struct kvmclock_series back = {};
+	char *tsc = NULL;
+	struct kvmclock_vm kc;
+	u64 last = 0;
+	int i;
+
+	if (!other || geteuid()) {
+		ksft_test_result_skip("clocksource_leaves_tsc: no other clocksource\n");
+		ksft_test_result_skip("clocksource_returns_to_tsc: no other clocksource\n");
+		ksft_test_result_skip("clocksource_never_backwards: no other clocksource\n");
+		return;
+	}
+
+	tsc = sys_get_cur_clocksource();
+	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
+	for (i = 0; i < 5; i++) {
+		kvmclock_record(&back, backward(&kc, &last));
+		TEST_ASSERT(kvmclock_set_clocksource(other), "Cannot switch to %s", other);
+		left &= kvmclock_wait_flags(&kc, 0);
+		kvmclock_record(&back, backward(&kc, &last));
+		TEST_ASSERT(kvmclock_set_clocksource(tsc), "Cannot switch to %s", tsc);
+		returned &= kvmclock_wait_flags(&kc, KVMCLOCK_MASTER_FLAGS);
+		kvmclock_record(&back, backward(&kc, &last));
+	}
+	kvmclock_vm_destroy(&kc);
+	free(tsc);
+
+	ksft_test_result(left, "clocksource_leaves_tsc\n");
+	ksft_test_result(returned, "clocksource_returns_to_tsc\n");
+	ksft_test_result(kvmclock_within(&back, "continuity.clocksource.backward", "ns", 0, 0),
+			 "clocksource_never_backwards\n");
+}
+
+static bool set_cpu1_online(bool online)
+{
+	return kvmclock_sysfs_write("/sys/devices/system/cpu/cpu1/online", online ? "1" : "0");
+}
+
+static void test_hotplug(void)
+{
+	struct kvmclock_series steps = {};
+	struct kvmclock_shot before, after;
+	struct kvmclock_vm kc;
+	int i;
+
+	if (access("/sys/devices/system/cpu/cpu1/online", W_OK)) {
+		ksft_test_result_skip("cpu_hotplug: no CPU that can be unplugged\n");
+		return;
+	}
+
+	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
+	for (i = 0; i < 3; i++) {
+		kvmclock_shoot(&kc, &before);
+		TEST_ASSERT(set_cpu1_online(false), "Cannot unplug CPU 1");
+		kvmclock_settle(&kc);
+		TEST_ASSERT(set_cpu1_online(true), "Cannot plug CPU 1 in");
+		kvmclock_settle(&kc);
+		kvmclock_shoot(&kc, &after);
+		kvmclock_record(&steps, worst_step(&before, &after));
+	}
+	kvmclock_vm_destroy(&kc);
+
+	ksft_test_result(kvmclock_within(&steps, "continuity.cpu_hotplug.1to1", "ns", 0, 0),
+			 "cpu_hotplug\n");
+}
+
+int main(int argc, char *argv[])
+{
+	kvmclock_start(KVMCLOCK_NR_MODES * (NR_EVENTS + NR_SETS) + 1 + 4 + 3 + 1);
+	kvm_set_files_rlimit(KVMCLOCK_NR_MODES * NR_EVENTS * MAX_VCPUS);
+
+	test_events();
+	test_sets();
+	test_khz();
+	test_stable_bit();
+	test_clocksource();
+	test_hotplug();
+
+	ksft_finished();
+}
