@@ -19,7 +19,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help
 help: ## this list
 	@echo 'make TARGET [BASE=7.3] [LAB=amd|intel|both] [KVM=ours|stock] [KERNEL=/path/to/tree] [JOBS=N]'
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## install the Debian packages that are missing (the only step that needs root)
@@ -31,7 +31,7 @@ fetch: setup ## fetch the base kernel's source into out/BASE/stock
 
 .PHONY: stock
 stock: fetch ## build the base kernel and its KVM modules
-	@lab/build.sh stock
+	@lab/build.sh kernel
 
 .PHONY: apply
 apply: stock ## apply the series to a copy of the base, out/BASE/ours
@@ -39,7 +39,7 @@ apply: stock ## apply the series to a copy of the base, out/BASE/ours
 
 .PHONY: build
 build: apply ## build our KVM modules and the selftests
-	@lab/build.sh ours
+	@lab/build.sh ours selftests
 
 .PHONY: demo
 demo: build ## migrate a Linux guest between two hosts and back, stock and ours; out/demo/

@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+"""Build the series for a base as git commits on top of the commit "base", and check them out in out/BASE/ours.
+
+    lab/apply.py BASE [-v]
+
+Each directory series/NNNN-name is one commit: `message`, and `apply` with one action a line (series/README tells which).
+The same input gives the same commits. Whatever has no effect or does not fit stops the run and is named.
+"""
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+import edits  # noqa: E402
+import semantic  # noqa: E402
+import tidy  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / 'out'
+DATE = 1767225600  # a fixed date, so that the same input gives the same hashes
+GIT_ENV = dict(os.environ, GIT_CONFIG_GLOBAL='/dev/null', GIT_CONFIG_SYSTEM='/dev/null', GIT_CONFIG_NOSYSTEM='1')
+for leftover in ('GIT_DIR', 'GIT_WORK_TREE', 'GIT_INDEX_FILE', 'GIT_OBJECT_DIRECTORY'):
+    GIT_ENV.pop(leftover, None)
+
+
+class Stop(Exception):
+    pass
+
+
+def say(text):
+    print(f'[apply] {text}', flush=True)
+
+
+def git(tree, *args, check=True, data=None):
+    command = ['git', '-C', str(tree), '-c', 'core.hooksPath=/dev/null', '-c', 'gc.auto=0', '-c', 'safe.directory=*',
+               '-c', 'advice.detachedHead=false', *args]
+    done = subprocess.run(command, env=GIT_ENV, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if check and done.returncode:
+        raise Stop(f'git {args[0]} in {tree.relative_to(ROOT)}: {done.stderr.decode().strip()}')
+    return done.stdout
+
+
+def identity():
+    """Who the commits are by: the project checkout's identity, or the author of its last commit where it has none."""
+    ask = lambda *a: subprocess.run(['git', '-C', str(ROOT), *a], stdout=subprocess.PIPE, text=True).stdout.strip()
+    name, email = ask('config', 'user.name'), ask('config', 'user.email')
+    if not (name and email):
+        name, email = ask('log', '-1', '--format=%an'), ask('log', '-1', '--format=%ae')
+    return f'{name} <{email}>'
+
+
+class Cache:
+    """What spatch and the tidying made of a content, addressed by the hash of everything that went in."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.tools = [Path(m.__file__).read_text() for m in (semantic, tidy)]
+
+    def get(self, make, *inputs):
+        key = hashlib.sha256(json.dumps([self.tools, inputs]).encode()).hexdigest()
+        path = self.directory / key
+        if path.exists():
+            return json.loads(path.read_text())
+        value = make()
+        temporary = path.with_suffix(f'.{os.getpid()}.{id(value)}')
+        temporary.write_text(json.dumps(value))
+        temporary.rename(path)
+        return value
+
+
+def read_list(path):
+    """The lines of a file without comments and blank lines."""
+    if not path.exists():
+        return []
+    lines = (line.split('#')[0].strip() if not line.startswith('keep ') else line.strip()
+             for line in path.read_text().split('\n'))
+    return [line for line in lines if line]
+
+
+class Commit:
+    """One directory of series/: its message and actions, with what the base adds to them."""
+
+    def __init__(self, directory, bases):
+        self.name, self.directory, self.bases = directory.name, directory, bases
+        self.message = (directory / 'message').read_text().strip() + '\n'
+        self.actions = []
+        for line in read_list(directory / 'apply') + read_list(bases / (self.name + '.apply')):
+            verb, _, rest = line.partition(' ')
+            self.actions.append((verb, rest.strip()))
+
+    def cocci(self, name):
+        """A semantic patch stands beside the actions, or with the base."""
+        found = [d / name for d in (self.directory, self.bases) if (d / name).exists()]
+        if len(found) != 1:
+            raise Stop(f'{self.name}: semantic patch {name} found {len(found)} times')
+        return found[0]
+
+
+class Series:
+    def __init__(self, base, tree, verbose):
+        self.base, self.tree, self.verbose = base, tree, verbose
+        self.bases = ROOT / 'bases' / base
+        silent = read_list(self.bases / 'silent')
+        self.absent = {entry.split()[1] for entry in silent if entry.startswith('file ')}
+        self.ledger = semantic.Ledger([entry for entry in silent if not entry.startswith('file ')])
+        self.cache = Cache(OUT / 'cache' / 'spatch')
+        self.content = {}       # path -> text, as of the last commit made
+        self.owner = {}         # whole file or fragment -> the commit it appears in
+        self.report = []
+        self.commits = [Commit(d, self.bases) for d in sorted((ROOT / 'series').glob('[0-9]*')) if (d / 'apply').exists()]
+
+    # -- files
+
+    def read(self, path):
+        """A file as the commits so far left it, or None."""
+        if path not in self.content:
+            done = subprocess.run(['git', '-C', str(self.tree), '-c', 'safe.directory=*', 'cat-file', 'blob', f'base:{path}'],
+                                  env=GIT_ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self.content[path] = done.stdout.decode() if done.returncode == 0 else None
+        return self.content[path]
+
+    def need(self, commit, path):
+        text = self.read(path)
+        if text is None:
+            raise Stop(f'{commit.name}: {path} is not in base {self.base}')
+        return text
+
+    def own(self, commit, path):
+        if path in self.owner:
+            raise Stop(f'{commit.name}: {path} appears in {self.owner[path]} already')
+        self.owner[path] = commit.name
+
+    # -- actions; each returns {path: text}
+
+    def do_file(self, commit, argument):
+        out = {}
+        for pattern in argument.split():
+            paths = sorted(glob.glob(pattern, root_dir=ROOT))
+            if not paths:
+                raise Stop(f'{commit.name}: file {pattern}: no such file in the repository')
+            for path in paths:
+                if self.read(path) is not None:
+                    raise Stop(f'{commit.name}: file {path} is in the base already')
+                self.own(commit, path)
+                out[path] = (ROOT / path).read_text()
+        return out
+
+    def fragment(self, commit, path, edit):
+        if not (ROOT / path).exists():
+            raise Stop(f'{commit.name}: fragment {path} is not in the repository')
+        self.own(commit, path)
+        try:
+            return {path: edit(self.need(commit, path), (ROOT / path).read_text())}
+        except edits.Failed as error:
+            raise Stop(f'{commit.name}: fragment {path}: {error}') from None
+
+    def do_uapi(self, commit, argument):
+        return self.fragment(commit, argument, edits.replace_definitions)
+
+    def do_rst(self, commit, argument):
+        return self.fragment(commit, argument, edits.replace_sections)
+
+    def do_entry(self, commit, argument):
+        return self.fragment(commit, argument, edits.insert_entry)
+
+    def do_diff(self, commit, argument):
+        name = argument.replace('$BASE', self.base)
+        out = {}
+        try:
+            for path, hunks in edits.parse_diff((ROOT / name).read_text()).items():
+                out[path] = edits.apply_hunks(self.need(commit, path), hunks, path)
+        except (edits.Failed, OSError) as error:
+            raise Stop(f'{commit.name}: diff {name}: {error}') from None
+        return out
+
+    # -- semantic patches: all of a commit's, file by file, two files at a time
+
+    def patch_file(self, commit, path, names, keep):
+        """(path, text, [(cocci, its text, hits)], report)"""
+        before = text = self.need(commit, path)
+        ran = []
+        for name in names:
+            rules = commit.cocci(name).read_text()
+            semantic.parse(rules, name)
+            text, hits = self.cache.get(lambda: self.slow(name, path, rules, text), 'spatch', rules, path, text)
+            ran.append((name, rules, hits))
+        text, report = self.cache.get(lambda: tidy.tidy(before, text, keep), 'tidy', before, text, keep)
+        return path, text, ran, report
+
+    @staticmethod
+    def slow(name, path, rules, text):
+        say(f'spatch {name} {path}')
+        return semantic.spatch(rules, name, text, path)
+
+    def do_spatches(self, commit):
+        todo, keep = {}, {}
+        for verb, argument in commit.actions:
+            words = argument.split()
+            if verb == 'spatch' and words[0] not in self.absent:
+                todo.setdefault(words[0], []).extend(words[1:])
+            elif verb == 'keep' and words[0] not in self.absent:
+                keep.setdefault(words[0], []).append(' '.join(words[1:]))
+        stray = set(keep) - set(todo)
+        if stray:
+            raise Stop(f'{commit.name}: keep for a file without semantic patch: {" ".join(stray)}')
+        out = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = list(pool.map(lambda p: self.patch_file(commit, p, todo[p], keep.get(p, [])), todo))
+        for path, text, ran, report in results:
+            for name, rules, hits in ran:
+                self.ledger.add(name, rules, path, hits)
+            self.report += [f'{commit.name}: {path}: {line}' for line in report]
+            out[path] = text
+        useless = [line for line in self.report if 'keep without effect' in line]
+        if useless:
+            raise Stop('\n'.join(useless))
+        return out
+
+    # -- commits
+
+    def changes(self, commit):
+        """{path: text} of one commit. The semantic patches see the file as the commit before left it."""
+        changed = self.do_spatches(commit)
+        self.content.update(changed)
+        for verb, argument in commit.actions:
+            if verb in ('spatch', 'keep'):
+                continue
+            do = getattr(self, 'do_' + verb, None)
+            if not do:
+                raise Stop(f'{commit.name}: no such action: {verb}')
+            new = do(commit, argument)
+            self.content.update(new)
+            changed.update(new)
+        return changed
+
+    def stream(self):
+        """The series in the language of git fast-import."""
+        who, out = identity(), []
+
+        def data(text):
+            raw = text.encode()
+            out.extend([b'data %d\n' % len(raw), raw, b'\n'])
+
+        for number, commit in enumerate(self.commits, 1):
+            stamp = f'{who} {DATE + 60 * number} +0000'
+            changed = self.changes(commit)
+            out.append(f'commit refs/kvmclock/next\nauthor {stamp}\ncommitter {stamp}\n'.encode())
+            data(commit.message + f'\nSigned-off-by: {who}\n')
+            if number == 1:
+                out.append(b'from refs/tags/base^0\n')
+            for path in sorted(changed):
+                mode = '100755' if os.access(ROOT / path, os.X_OK) and path in self.owner else '100644'
+                out.append(f'M {mode} inline {path}\n'.encode())
+                data(changed[path])
+        problems = self.ledger.problems()
+        if problems:
+            raise Stop('semantic patches without effect:\n' + '\n'.join('    ' + p for p in problems))
+        return b''.join(out)
+
+
+def copy_tree(stock, ours):
+    """ours starts as a copy of stock, built or not; a copy for another base, or a half-finished one, is made anew."""
+    head = git(stock, 'rev-parse', 'base')
+    if (ours / '.git').is_dir() and git(ours, 'rev-parse', '-q', '--verify', 'base', check=False) == head:
+        return
+    say('copying the base tree (once)')
+    temporary = ours.with_name('ours.tmp')
+    for old in (temporary, ours):
+        if old.exists():
+            shutil.rmtree(old)
+    subprocess.run(['cp', '-a', str(stock), str(temporary)], check=True)
+    temporary.rename(ours)
+
+
+def keep_edits(ours):
+    """What somebody edited in the copy is about to be overwritten: leave it in a file and say so."""
+    edited = git(ours, 'diff', 'HEAD')
+    if edited:
+        path = OUT / 'logs' / 'ours-edits.diff'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(edited)
+        say(f'warning: {ours.relative_to(ROOT)} had edits of its own, now undone; they are in {path.relative_to(ROOT)}')
+
+
+def check_out(ours, stream):
+    """Returns True if anything changed."""
+    for lock in ('index.lock', 'HEAD.lock'):
+        (ours / '.git' / lock).unlink(missing_ok=True)   # of a run that was killed; ours is locked by this one
+    git(ours, 'update-ref', '-d', 'refs/kvmclock/next')
+    git(ours, 'fast-import', '--quiet', '--force', data=stream)
+    new, old = (git(ours, 'rev-parse', ref).decode().strip() for ref in ('refs/kvmclock/next', 'HEAD'))
+    keep_edits(ours)
+    git(ours, 'checkout', '-q', '-f', '--detach', new)
+    git(ours, 'update-ref', 'refs/heads/series', new)
+    return new != old
+
+
+def main(arguments):
+    verbose = '-v' in arguments
+    base = next((a for a in arguments if not a.startswith('-')), os.environ.get('BASE', '7.3'))
+    stock, ours = OUT / base / 'stock', OUT / base / 'ours'
+    if not (ROOT / 'bases' / base / 'base').exists():
+        raise Stop(f'unknown BASE={base}; known: ' + ' '.join(sorted(p.name for p in (ROOT / 'bases').iterdir())))
+    if not (stock / '.git' / 'base.txt').exists():
+        raise Stop(f"the base is not there yet: run 'make fetch BASE={base}' first")
+    if not shutil.which('spatch'):
+        raise Stop("missing tool: spatch; 'make setup' as root installs it")
+    with open(OUT / f'.lock.apply-{base}', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        copy_tree(stock, ours)
+        series = Series(base, ours, verbose)
+        stream = series.stream()
+        changed = check_out(ours, stream)
+        (OUT / 'logs').mkdir(exist_ok=True)
+        (OUT / 'logs' / f'apply-{base}.log').write_text('\n'.join(series.report) + '\n')
+    if verbose:
+        print('\n'.join(series.report))
+    say(f'{len(series.commits)} commits on {base}, {"checked out" if changed else "nothing changed"}')
+
+
+if __name__ == '__main__':
+    try:
+        main(sys.argv[1:])
+    except (Stop, semantic.Failed, edits.Failed) as stop:
+        sys.exit(f'[apply] error: {stop}')

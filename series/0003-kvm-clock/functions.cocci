@@ -1,0 +1,32 @@
+// functions that go, by name (any return type, any linkage)
+@fn@
+type T;
+identifier f = {
+	// time snapshot: private copy of the timekeeper
+	update_pvclock_gtod, get_kvmclock_base_ns, gtod_is_based_on_tsc, read_tsc,
+	vgettsc, do_kvmclock_base, do_monotonic, do_realtime,
+	kvm_get_time_and_clockread, kvm_get_monotonic_and_clockread,
+	kvm_get_walltime_and_clockread,
+	// arithmetic
+	div_frac, kvm_get_time_scale,
+	// TSC synchronisation that carries clock state
+	compute_guest_tsc, kvm_track_tsc_matching, kvm_check_tsc_unstable,
+	__kvm_synchronize_tsc, kvm_synchronize_tsc,
+	// master clock and publishing
+	pvclock_update_vm_gtod_copy, kvm_make_mclock_inprogress_request,
+	__kvm_start_pvclock_update, kvm_start_pvclock_update, kvm_end_pvclock_update,
+	kvm_update_masterclock, get_cpu_tsc_khz, __get_kvmclock, get_kvmclock,
+	get_kvmclock_ns, kvm_setup_guest_pvclock, kvm_guest_time_update,
+	kvm_get_wall_clock_epoch, kvm_gen_kvmclock_update, kvmclock_reset,
+	kvmclock_update_fn, kvmclock_sync_fn,
+	// MSRs, pause flag, ioctls
+	kvm_write_wall_clock, kvm_write_system_time, kvm_set_guest_paused,
+	kvm_vm_ioctl_get_clock, kvm_vm_ioctl_set_clock,
+	// host events
+	kvmclock_cpu_down_prep, tsc_khz_changed, kvm_hyperv_tsc_notifier,
+	__kvmclock_cpufreq_notifier, kvmclock_cpufreq_notifier, kvmclock_cpu_online,
+	kvm_timer_init, pvclock_gtod_update_fn, pvclock_irq_work_fn, pvclock_gtod_notify,
+	kvm_pv_clock_pairing
+};
+@@
+- T f(...) { ... }
