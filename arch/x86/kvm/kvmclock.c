@@ -1,0 +1,807 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The KVM clock: its lines and modes, and how guests get to see them.
+ *
+ * In master clock mode, one line maps the scaled TSC, i.e. the host TSC after
+ * scaling and before any vCPU's offset, to nanoseconds:
+ *
+ *   clock(h) = line(scale(h))
+ *
+ * vCPU i reads scale(h) + offset_i.  Its page holds the same line with offset_i
+ * added to the anchor, so that it computes the very same difference, and with
+ * it the same time.  Neither does writing a guest's TSC touch its clock, nor
+ * has the line ever to be redrawn because time passes.
+ *
+ * In host clock mode, the clock is the host's time since boot plus an offset,
+ * and each vCPU gets a line of its own when it is loaded.
+ *
+ * A line is redrawn for the causes of enum kvmclock_cause only, with all vCPUs
+ * out of the guest from before the instant is taken until all pages are written.
+ * See Documentation/virt/kvm/x86/kvmclock.rst.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/kvm_para.h>
+#include <linux/ratelimit.h>
+
+#include <asm/vdso/clocksource.h>
+
+#include "hyperv.h"
+#include "kvmclock.h"
+#include "kvmclock_math.h"
+#include "trace.h"
+#include "x86.h"
+#include "xen.h"
+
+#define CREATE_TRACE_POINTS
+#include "kvmclock_trace.h"
+
+/* Draw @line through @ns at @now, for a TSC scaled by @ratio. */
+static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_instant *now,
+			  u64 ns, u32 khz, u64 ratio)
+{
+	line->tsc_timestamp = kvm_scale_tsc(now->tsc, ratio);
+	line->system_time = ns;
+	kvmclock_line_set_rate(line, kvmclock_tsc_freq(khz, ratio,
+						       kvm_caps.tsc_scaling_ratio_frac_bits));
+}
+
+static u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
+{
+	if (clock->use_master_clock)
+		return kvmclock_line_ns(&clock->line, kvm_scale_tsc(now->tsc, clock->ratio));
+
+	return now->boot_ns + clock->offset;
+}
+
+/*
+ * Read the clock at one instant on the host, which is passed on.  Returns
+ * whether the VM is in master clock mode.
+ */
+static bool kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now, u64 *ns)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	unsigned int seq;
+	bool master;
+
+	do {
+		seq = read_seqcount_begin(&clock->sc);
+		kvmclock_get_instant(id, now);
+		master = clock->use_master_clock;
+		*ns = kvmclock_ns(clock, now);
+	} while (read_seqcount_retry(&clock->sc, seq));
+
+	return master;
+}
+
+u64 get_kvmclock_ns(struct kvm *kvm)
+{
+	struct kvmclock_instant now;
+	u64 ns;
+
+	kvmclock_read(kvm, CLOCK_REALTIME, &now, &ns);
+	return ns;
+}
+
+/* Get the clock, and the host's CLOCK_MONOTONIC at the same instant. */
+u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns)
+{
+	struct kvmclock_instant now;
+	u64 ns;
+
+	kvmclock_read(kvm, CLOCK_MONOTONIC, &now, &ns);
+	*monotonic_ns = now.sys_ns;
+	return ns;
+}
+
+/*
+ * Get the wall clock time at which the clock was 0.  The two run at different
+ * rates, because only the wall clock is adjusted by NTP, so that the epoch is
+ * right for the instant at which it is computed.
+ */
+u64 kvm_get_wall_clock_epoch(struct kvm *kvm)
+{
+	struct kvmclock_instant now;
+	u64 ns;
+
+	kvmclock_read(kvm, CLOCK_REALTIME, &now, &ns);
+	return now.sys_ns - ns;
+}
+
+void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
+{
+	struct kvmclock_instant now;
+
+	if (!kvmclock_read(kvm, CLOCK_REALTIME, &now, &data->clock))
+		return;
+
+	data->flags = KVM_CLOCK_TSC_STABLE;
+	data->host_tsc = now.tsc;
+	if (now.tsc_based) {
+		data->flags |= KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+		data->realtime = now.sys_ns;
+	}
+}
+
+/*
+ * The master clock needs a host clocksource that is the TSC, and guest TSCs that
+ * are the host's, all scaled in the same way and shifted by any offset.  @ratio
+ * is the vCPUs' scaling ratio then.
+ */
+static bool kvmclock_can_use_master_clock(struct kvm *kvm, const struct kvmclock_instant *now,
+					  u64 *ratio)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	*ratio = 0;
+	if (!now->tsc_based || clock->backwards_tsc_observed || clock->boot_vcpu_runs_old_kvmclock)
+		return false;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		u64 vcpu_ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
+
+		if (READ_ONCE(vcpu->arch.tsc_catchup))
+			return false;
+		if (*ratio && *ratio != vcpu_ratio)
+			return false;
+		*ratio = vcpu_ratio;
+	}
+
+	return *ratio;
+}
+
+/*
+ * Guests may compare readings through the pages of different vCPUs, as the vDSO
+ * does with PVCLOCK_TSC_STABLE_BIT, only if the vCPUs read the same TSC.  vCPUs
+ * whose creation is not complete have no TSC offset yet.
+ */
+static bool kvmclock_tsc_offsets_match(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu, *first = NULL;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (!READ_ONCE(vcpu->arch.clock.tsc_synchronized))
+			continue;
+		if (!first)
+			first = vcpu;
+		if (READ_ONCE(vcpu->arch.l1_tsc_offset) != READ_ONCE(first->arch.l1_tsc_offset))
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Get the value for the clock to go on from at @now: no guest has read more, and
+ * no line through it is below one that a guest computed with.
+ */
+static u64 kvmclock_continue_ns(struct kvm *kvm, const struct kvmclock_instant *now)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	u64 ns = kvmclock_ns(clock, now);
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (clock->use_master_clock)
+		return ns + kvmclock_line_slack_ns(&clock->line);
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		const struct pvclock_vcpu_time_info *line = &vcpu->arch.clock.line;
+		u64 tsc = kvm_scale_tsc(now->tsc, vcpu->arch.clock.ratio);
+
+		if (line->tsc_to_system_mul)
+			ns = max(ns, kvmclock_line_ns(line, tsc) + kvmclock_line_slack_ns(line));
+	}
+
+	return ns;
+}
+
+/* Draw @vcpu's own line, for host clock mode. */
+static void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
+			       u64 ns, u32 khz)
+{
+	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+
+	clock->ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
+	kvmclock_draw(&clock->line, now, ns, khz, clock->ratio);
+}
+
+/*
+ * Redraw the clock's line through @ns at @now, and choose the mode that it runs
+ * in.  This is the only place that does so; all vCPUs are out of the guest.
+ *
+ * On leaving master clock mode, the vCPUs go on with lines through the same
+ * point, until they are loaded again or ask for a line of their own.
+ */
+static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
+			    enum kvmclock_cause cause)
+{
+	u32 khz = kvmclock_host_khz() ? : tsc_khz;
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct pvclock_vcpu_time_info old = clock->line;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	clock->use_master_clock = kvmclock_can_use_master_clock(kvm, now, &clock->ratio);
+	clock->tsc_stable = clock->use_master_clock && kvmclock_tsc_offsets_match(kvm);
+	clock->offset = ns - now->boot_ns;
+	clock->khz = khz;
+
+	if (clock->use_master_clock) {
+		kvmclock_draw(&clock->line, now, ns, khz, clock->ratio);
+	} else {
+		clock->line = (struct pvclock_vcpu_time_info){ .system_time = clock->offset };
+		kvm_for_each_vcpu(i, vcpu, kvm)
+			kvmclock_draw_vcpu(vcpu, now, ns, khz);
+	}
+
+	kvm->stat.clock_reanchors++;
+	trace_kvm_clock_line(cause, &old, &clock->line);
+	trace_kvm_update_master_clock(clock->use_master_clock, kvmclock_host_vclock_mode(),
+				      clock->tsc_stable);
+}
+
+/*
+ * Kick all vCPUs out of the guest, and lock the clock.  A vCPU that comes online
+ * meanwhile could slip into the guest and read the old line after @now, unless
+ * it still has to get its first page, for which it needs the lock.
+ */
+static void kvmclock_begin_update(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	int nr_vcpus;
+
+	lockdep_assert_held(&clock->update_lock);
+
+	kvm_hv_request_tsc_page_update(kvm);
+
+	for (;;) {
+		nr_vcpus = atomic_read(&kvm->online_vcpus);
+		kvm_make_all_cpus_request(kvm, KVM_REQ_MCLOCK_INPROGRESS);
+
+		raw_spin_lock_irq(&clock->tsc_write_lock);
+		if (likely(nr_vcpus == atomic_read(&kvm->online_vcpus)))
+			break;
+		raw_spin_unlock_irq(&clock->tsc_write_lock);
+	}
+
+	write_seqcount_begin(&clock->sc);
+}
+
+/*
+ * Let vCPUs enter the guest again, but not before one of them has rewritten all
+ * pages.  That is left to them because it may have to wait for user space to
+ * provide the memory, which only KVM_RUN may.
+ */
+static void kvmclock_end_update(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	WRITE_ONCE(clock->generation, clock->generation + 1);
+	write_seqcount_end(&clock->sc);
+	raw_spin_unlock_irq(&clock->tsc_write_lock);
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+		kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
+	}
+}
+
+/*
+ * Why the line has to be redrawn for the clock's present circumstances, or -1 if
+ * it is to be extended.  @tsc_stable is what PVCLOCK_TSC_STABLE_BIT is to be.
+ */
+static int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now, bool *tsc_stable)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	u64 ratio;
+	bool master = kvmclock_can_use_master_clock(kvm, now, &ratio);
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	*tsc_stable = master && kvmclock_tsc_offsets_match(kvm);
+
+	if (master != clock->use_master_clock)
+		return KVMCLOCK_CAUSE_MODE;
+	if (master && (ratio != clock->ratio || (kvmclock_host_khz() ? : tsc_khz) != clock->khz))
+		return KVMCLOCK_CAUSE_FREQUENCY;
+	return -1;
+}
+
+/* Whether anything is to be done at all: mostly it is not, and needs no kick. */
+static bool kvmclock_is_up_to_date(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant now;
+	bool tsc_stable;
+
+	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	return kvmclock_check(kvm, &now, &tsc_stable) < 0 && tsc_stable == clock->tsc_stable;
+}
+
+/*
+ * Adapt the clock after one of the conditions for its mode, its frequency, or
+ * PVCLOCK_TSC_STABLE_BIT has changed.
+ */
+void kvmclock_update(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant now;
+	bool tsc_stable;
+	int cause;
+
+	guard(mutex)(&clock->update_lock);
+
+	if (kvmclock_is_up_to_date(kvm))
+		return;
+
+	kvmclock_begin_update(kvm);
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	cause = kvmclock_check(kvm, &now, &tsc_stable);
+	if (cause >= 0)
+		kvmclock_redraw(kvm, &now, kvmclock_continue_ns(kvm, &now), cause);
+	else
+		clock->tsc_stable = tsc_stable;
+	kvmclock_end_update(kvm);
+}
+
+/*
+ * Stop all vCPUs and have the clock follow the host's time instead of the TSC,
+ * while the host's TSC jumps, and take it from there again.
+ */
+void kvmclock_hold(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	mutex_lock_nest_lock(&clock->update_lock, &kvm_lock);
+	kvmclock_begin_update(kvm);
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	clock->offset = kvmclock_continue_ns(kvm, &now) - now.boot_ns;
+	clock->use_master_clock = false;
+	write_seqcount_end(&clock->sc);
+	raw_spin_unlock_irq(&clock->tsc_write_lock);
+}
+
+void kvmclock_release(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	kvmclock_begin_update(kvm);
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	kvmclock_redraw(kvm, &now, now.boot_ns + clock->offset, KVMCLOCK_CAUSE_FREQUENCY);
+	kvmclock_end_update(kvm);
+	mutex_unlock(&clock->update_lock);
+}
+
+/*
+ * The host's TSC was reset.  Leave the master clock for the host's time, which
+ * knows how long the host was suspended.  @last_tsc is the last host TSC at
+ * which a vCPU ran, not after @now: do not go below what the guest may have read
+ * then.  Called as CPUs come up, possibly with interrupts disabled.
+ */
+void kvmclock_leave_on_tsc_reset(struct kvm *kvm, u64 last_tsc,
+				 const struct kvmclock_instant *now)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant last = { .tsc = last_tsc, .boot_ns = now->boot_ns };
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u64 ns;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	clock->backwards_tsc_observed = true;
+	ns = max(kvmclock_continue_ns(kvm, &last), now->boot_ns + clock->offset);
+
+	write_seqcount_begin(&clock->sc);
+	kvmclock_redraw(kvm, now, ns, KVMCLOCK_CAUSE_TSC_RESET);
+	WRITE_ONCE(clock->generation, clock->generation + 1);
+	write_seqcount_end(&clock->sc);
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	}
+}
+
+/*
+ * Set the clock to @data->clock, plus the wall time that has passed since
+ * @data->realtime.  Sums wrap: any value is accepted.
+ */
+void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant now;
+	struct kvm_vcpu *vcpu;
+	u64 ns = data->clock;
+	unsigned long i;
+	bool tsc_stable;
+
+	guard(mutex)(&clock->update_lock);
+
+	kvmclock_begin_update(kvm);
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+
+	/* Never subtract: the wall clock of another host may be behind. */
+	if (data->flags & KVM_CLOCK_REALTIME && now.sys_ns > data->realtime)
+		ns += now.sys_ns - data->realtime;
+
+	/* A line that is asked for what it reads is not another line. */
+	if (ns != kvmclock_ns(clock, &now) || kvmclock_check(kvm, &now, &tsc_stable) >= 0)
+		kvmclock_redraw(kvm, &now, ns, KVMCLOCK_CAUSE_SET);
+
+	/* This CPU's TSC, which was read here, may not be that of the vCPUs'. */
+	if (!clock->use_master_clock) {
+		kvm_for_each_vcpu(i, vcpu, kvm)
+			kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	}
+	kvmclock_end_update(kvm);
+}
+
+/*
+ * Write @line to a page of the guest.  Another vCPU may read it, even though its
+ * own is not running: follow the protocol, by which the version is odd while the
+ * rest changes.
+ */
+static void kvmclock_write_page(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line,
+				struct gfn_to_pfn_cache *gpc, unsigned int offset)
+{
+	struct pvclock_vcpu_time_info new = *line;
+	struct pvclock_vcpu_time_info *page;
+	unsigned long flags;
+
+	if (!gpc->active)
+		return;
+
+	read_lock_irqsave(&gpc->lock, flags);
+	while (!kvm_gpc_check(gpc, offset + sizeof(*page))) {
+		read_unlock_irqrestore(&gpc->lock, flags);
+
+		if (kvm_gpc_refresh(gpc, offset + sizeof(*page)))
+			return;
+
+		read_lock_irqsave(&gpc->lock, flags);
+	}
+
+	page = gpc->khva + offset;
+
+	new.version = (page->version + 1) | 1;
+	page->version = new.version;
+	smp_wmb();	/* Pairs with virt_rmb() in pvclock_read_begin(). */
+
+	/* PVCLOCK_GUEST_STOPPED is for the guest to clear. */
+	new.flags |= page->flags & PVCLOCK_GUEST_STOPPED;
+	memcpy(page, &new, sizeof(new));
+
+	smp_wmb();	/* Pairs with virt_rmb() in pvclock_read_retry(). */
+	page->version = ++new.version;
+
+	kvm_gpc_mark_dirty_in_slot(gpc);
+	read_unlock_irqrestore(&gpc->lock, flags);
+
+	trace_kvm_pvclock_update(vcpu->vcpu_id, &new);
+}
+
+#ifdef CONFIG_KVM_XEN
+/*
+ * Xen itself sets PVCLOCK_TSC_STABLE_BIT only if told to use the TSC, and some
+ * guests break if they find it in Xen's clocks.
+ */
+static void kvmclock_write_xen_pages(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+{
+	struct kvm_vcpu_xen *xen = &vcpu->arch.xen;
+
+	if (vcpu->kvm->arch.xen.hvm_config.flags & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE)
+		line->flags &= ~PVCLOCK_TSC_STABLE_BIT;
+
+	kvmclock_write_page(vcpu, line, &xen->vcpu_info_cache,
+			    offsetof(struct compat_vcpu_info, time));
+	kvmclock_write_page(vcpu, line, &xen->vcpu_time_info_cache, 0);
+}
+#else
+static void kvmclock_write_xen_pages(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line) {}
+#endif
+
+/* Get the line that @vcpu computes with: in terms of its own TSC. */
+static void kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	*line = clock->use_master_clock ? clock->line : vcpu->arch.clock.line;
+	line->tsc_timestamp += READ_ONCE(vcpu->arch.l1_tsc_offset);
+	line->flags = clock->tsc_stable ? PVCLOCK_TSC_STABLE_BIT : 0;
+}
+
+/* Write all of @vcpu's pages, and the VM's Hyper-V page if it waits for it. */
+static void kvmclock_write_pages(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+	struct pvclock_vcpu_time_info line;
+
+	lockdep_assert_held(&vcpu->kvm->arch.clock.publish_lock);
+
+	kvmclock_get_vcpu_line(vcpu, &line);
+	if (!line.tsc_to_system_mul)
+		return;
+
+	vcpu->kvm->stat.clock_updates++;
+
+	/* Only kvmclock knows PVCLOCK_GUEST_STOPPED, and only if it is enabled. */
+	if (clock->pv_time.active && xchg(&clock->guest_stopped, false))
+		line.flags |= PVCLOCK_GUEST_STOPPED;
+	kvmclock_write_page(vcpu, &line, &clock->pv_time, 0);
+	line.flags &= ~PVCLOCK_GUEST_STOPPED;
+
+	kvm_hv_setup_tsc_page(vcpu->kvm, &line);
+	kvmclock_write_xen_pages(vcpu, &line);
+}
+
+/*
+ * Write the pages of all vCPUs, unless they show the current generation already.
+ * What is written is read with publish_lock held, i.e. the last to write a page
+ * writes the newest.
+ */
+static int kvmclock_publish(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u64 generation;
+
+	if (mutex_lock_interruptible(&clock->publish_lock))
+		return -EINTR;
+
+	generation = READ_ONCE(clock->generation);
+	if (clock->published != generation) {
+		kvm_for_each_vcpu(i, vcpu, kvm)
+			kvmclock_write_pages(vcpu);
+		clock->published = generation;
+	}
+
+	mutex_unlock(&clock->publish_lock);
+	return 0;
+}
+
+/*
+ * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on.  Fails
+ * if the CPU is going offline and its frequency is not known any more.
+ */
+static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvmclock_instant now;
+	u32 khz;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	if (clock->use_master_clock)
+		return 0;
+
+	khz = kvmclock_host_khz();
+	if (unlikely(!khz))
+		return -EAGAIN;
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	kvmclock_catch_up(vcpu, &now);
+	kvmclock_draw_vcpu(vcpu, &now, now.boot_ns + clock->offset, khz);
+	return 0;
+}
+
+static int kvmclock_update_vcpu(struct kvm_vcpu *vcpu)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	int r;
+
+	if (mutex_lock_interruptible(&clock->publish_lock))
+		return -EINTR;
+
+	r = kvmclock_redraw_vcpu(vcpu);
+	if (!r)
+		kvmclock_write_pages(vcpu);
+
+	mutex_unlock(&clock->publish_lock);
+	return r;
+}
+
+/*
+ * In host clock mode, lines of vCPUs drift apart.  Do not let one of them go on
+ * with a new line without the others: the worst case is bounded by the time that
+ * a vCPU stays in the guest otherwise.
+ */
+static void kvmclock_request_global_update(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+		kvm_vcpu_kick(vcpu);
+	}
+}
+
+/* Have @vcpu's pages written, in host clock mode with a new line. */
+void kvmclock_request_update(struct kvm_vcpu *vcpu)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	if (!READ_ONCE(clock->use_master_clock) && __ratelimit(&clock->update_rs))
+		kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
+	else
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
+/*
+ * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
+ * not enter it yet, because a signal is pending or its CPU goes offline.
+ */
+int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
+{
+	if (kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) {
+		kvmclock_update(vcpu->kvm);
+		if (kvmclock_publish(vcpu->kvm)) {
+			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+			return 1;
+		}
+	}
+
+	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
+		kvmclock_request_global_update(vcpu->kvm);
+
+	if (kvm_check_request(KVM_REQ_CLOCK_UPDATE, vcpu) && kvmclock_update_vcpu(vcpu)) {
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+		return 1;
+	}
+
+	return 0;
+}
+
+static int kvmclock_begin_wall_clock(struct kvm *kvm, gpa_t gpa, u32 *version)
+{
+	int r = kvm_read_guest(kvm, gpa, version, sizeof(*version));
+
+	if (r)
+		return r;
+
+	/* Odd while it is written; what was there at first may be anything. */
+	*version = (*version + 1) | 1;
+	return kvm_write_guest(kvm, gpa, version, sizeof(*version));
+}
+
+/* Write the epoch to @wall_clock, and its upper half to @sec_hi_ofs if not 0. */
+void kvm_write_wall_clock(struct kvm *kvm, gpa_t wall_clock, int sec_hi_ofs)
+{
+	struct pvclock_wall_clock wc;
+	u64 sec;
+	u32 hi;
+
+	if (!wall_clock || kvmclock_begin_wall_clock(kvm, wall_clock, &wc.version))
+		return;
+
+	sec = kvm_get_wall_clock_epoch(kvm);
+	wc.nsec = do_div(sec, NSEC_PER_SEC);
+	wc.sec = sec;	/* overflows in 2106 guest time */
+	kvm_write_guest(kvm, wall_clock, &wc, sizeof(wc));
+
+	if (sec_hi_ofs) {
+		hi = sec >> 32;
+		kvm_write_guest(kvm, wall_clock + sec_hi_ofs, &hi, sizeof(hi));
+	}
+
+	wc.version++;
+	kvm_write_guest(kvm, wall_clock, &wc.version, sizeof(wc.version));
+}
+
+/*
+ * A boot vCPU that writes the old MSR runs a guest which does not know
+ * PVCLOCK_TSC_STABLE_BIT, and depends on lines that are redrawn all the time.
+ */
+static void kvmclock_note_boot_vcpu_msr(struct kvm_vcpu *vcpu, bool old_msr)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	if (vcpu->vcpu_id || clock->boot_vcpu_runs_old_kvmclock == old_msr)
+		return;
+
+	WRITE_ONCE(clock->boot_vcpu_runs_old_kvmclock, old_msr);
+	kvmclock_update(vcpu->kvm);
+}
+
+void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
+			   bool old_msr, bool host_initiated)
+{
+	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+
+	if (!host_initiated)
+		kvmclock_note_boot_vcpu_msr(vcpu, old_msr);
+
+	clock->system_time = system_time;
+	kvmclock_request_update(vcpu);
+
+	if (system_time & KVM_MSR_ENABLED)
+		kvm_gpc_activate(&clock->pv_time, system_time & ~1ULL,
+				 sizeof(struct pvclock_vcpu_time_info));
+	else
+		kvm_gpc_deactivate(&clock->pv_time);
+}
+
+/* Tell the guest that it was stopped.  There is no way to without kvmclock. */
+int kvm_set_guest_paused(struct kvm_vcpu *vcpu)
+{
+	if (!vcpu->arch.clock.pv_time.active)
+		return -EINVAL;
+
+	WRITE_ONCE(vcpu->arch.clock.guest_stopped, true);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	return 0;
+}
+
+int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock_type)
+{
+	struct kvm_clock_pairing pairing = {};
+	struct kvmclock_instant now;
+	u32 nsec;
+
+	if (clock_type != KVM_CLOCK_PAIRING_WALLCLOCK)
+		return -KVM_EOPNOTSUPP;
+
+	/* A TSC that is caught up with at each exit pairs with nothing. */
+	if (vcpu->arch.tsc_always_catchup)
+		return -KVM_EOPNOTSUPP;
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	if (!now.tsc_based)
+		return -KVM_EOPNOTSUPP;
+
+	pairing.sec = div_u64_rem(now.sys_ns, NSEC_PER_SEC, &nsec);
+	pairing.nsec = nsec;
+	pairing.tsc = kvm_read_l1_tsc(vcpu, now.tsc);
+
+	if (kvm_write_guest(vcpu->kvm, paddr, &pairing, sizeof(pairing)))
+		return -KVM_EFAULT;
+
+	return 0;
+}
+
+void kvmclock_init_vm(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	mutex_init(&clock->update_lock);
+	mutex_init(&clock->publish_lock);
+	raw_spin_lock_init(&clock->tsc_write_lock);
+	seqcount_raw_spinlock_init(&clock->sc, &clock->tsc_write_lock);
+	ratelimit_state_init(&clock->update_rs, HZ, 10);
+	ratelimit_set_flags(&clock->update_rs, RATELIMIT_MSG_ON_RELEASE);
+
+	/* The clock starts at 0, and without vCPUs it is the host's. */
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	clock->offset = -now.boot_ns;
+
+	kvm->arch.default_tsc_khz = kvmclock_default_tsc_khz();
+}
+
+void kvmclock_init_vcpu(struct kvm_vcpu *vcpu)
+{
+	kvm_gpc_init(&vcpu->arch.clock.pv_time, vcpu->kvm);
+}
+
+void kvmclock_reset(struct kvm_vcpu *vcpu)
+{
+	kvm_gpc_deactivate(&vcpu->arch.clock.pv_time);
+	vcpu->arch.clock.system_time = 0;
+}
