@@ -102,7 +102,8 @@ class Ledger:
                         found.append(f'{cocci}: {kind} {name} is listed silent but changes something')
                 elif not effective:
                     found.append(f'{cocci}: {kind} {name} changes nothing')
-        return found + [f'listed silent, but there is no such thing: {e}' for e in sorted(expected)]
+        return found + [f'listed silent, but there is no such thing: {e}' for e in sorted(expected)
+                        if e.split()[1] in self.rules]
 
     @staticmethod
     def _items(rules, hits):
