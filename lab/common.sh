@@ -63,9 +63,9 @@ need_base() {
 
 clock_text() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-# run LABEL LOG COMMAND...: run a long command with all its output in LOG. Shows what runs, how far (lines of the log
-# against those of the last good run) and how long: once a second on a terminal, every 30 s otherwise.
-run() {
+# try LABEL LOG COMMAND...: run a long command with all its output in LOG, and return its exit status. Shows what runs, how
+# far (lines of the log against those of the last good run) and how long: once a second on a terminal, every 30 s otherwise.
+try() {
 	local label=$1 log=$2 start=$SECONDS pid rc=0 lines last='' next=30 total=0 expect
 	shift 2
 	mkdir -p "$(dirname "$log")"
@@ -88,13 +88,19 @@ run() {
 	done
 	[ ! -t 1 ] || printf '\r\033[K'
 	wait $pid || rc=$?
-	if [ $rc -ne 0 ]; then
-		tail -n 25 "$log" >&2
-		die "$label failed (exit $rc)" "Log: $log"
-	fi
+	[ $rc -eq 0 ] || return $rc
 	mkdir -p "$(dirname "$expect")"
 	wc -l <"$log" >"$expect"
 	info "$label: done in $(clock_text $((SECONDS - start)))"
+}
+
+# run LABEL LOG COMMAND...: try, and die with the log's end where it fails.
+run() {
+	local rc=0
+	try "$@" || rc=$?
+	[ $rc -eq 0 ] && return
+	tail -n 25 "$2" >&2
+	die "$1 failed (exit $rc)" "Log: $2"
 }
 
 # lock NAME: one at a time; the lock goes with the process.
