@@ -24,7 +24,8 @@ pack() {
 }
 
 skeleton "$dir/guest" guest-init
-gcc -O2 -Wall -Wextra -static -pthread -o "$dir/guest/clockwatch" "$HERE/clockwatch.c"
+gcc -O2 -Wall -Wextra -static -pthread -o "$dir/clockwatch" "$HERE/clockwatch.c"
+cp "$dir/clockwatch" "$dir/guest/"
 pack "$dir/guest" "$dir/guest.gz"
 
 skeleton "$dir/host" host-init

@@ -14,6 +14,7 @@ makes long and uneven. Half of the round trip is the error bound of one sample; 
 One thread, one loop: whatever this program waits for, it goes on sampling.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -100,10 +101,12 @@ class Host:
         server = "on" if self.name == "A" else "off"
         mac = f"52:54:00:00:00:0{ADDRESS[self.name][-1]}"
         emulator = [
-            "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-smp", "2", "-m", "1G",
+            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-smp", "2", "-m", "1G",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", bzimage, "-initrd", "host.gz",
-            "-append", f"console=ttyS0 panic=-1 tsc=reliable loglevel=6 demo.ip={ADDRESS[self.name]}",
+            # The emulated TSC is the physical one, which each host would calibrate differently while the emulators compete.
+            "-append", "console=ttyS0 panic=-1 tsc=reliable loglevel=6 pci=lastbus=0 pty.legacy_count=0 "
+            f"setcpuid=tsc_known_freq tsc_early_khz={self.lab.khz} demo.ip={ADDRESS[self.name]}",
             "-serial", f"file:host-{self.name}.log",
             "-device", "virtio-serial-pci", *ports,
             "-chardev", f"file,id=console,path=guest-on-{self.name}.log,append=on",
@@ -112,11 +115,12 @@ class Host:
             "-netdev", f"stream,id=wire,addr.type=unix,addr.path=wire,server={server}",
             "-device", f"virtio-net-pci,netdev=wire,romfile=,mac={mac}",
         ]
-        # The sampling goes before the emulation, and no emulator outlives its limit or this program.
+        # No emulator outlives its limit or this program.
         with open(f"emulator-{self.name}.log", "wb") as log:
             self.process = subprocess.Popen(
-                ["nice", "-n", "5", "setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", str(EMULATOR_LIMIT_S)]
-                + emulator, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", str(EMULATOR_LIMIT_S)] + emulator,
+                preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for line in (self.control, self.qmp, self.clock):
             self.lab.wait(lambda line=line: line.connect(self.lab.selector), 10, f"{self.name}'s port {line.path}")
         self.lab.wait(lambda: self.clocksource, 60, f"host {self.name} to boot")
@@ -140,10 +144,12 @@ class Host:
         if self.done:
             raise DemoError(f"'{command}' on host {self.name} ended with status {self.done}")
 
-    def on_qmp(self, text, _when):
+    def on_qmp(self, text, when):
         message = json.loads(text)
         if "QMP" in message:
             self.greeted = True
+        elif message.get("event") in ("STOP", "RESUME"):
+            self.lab.on_run_state(self.name, message["event"], when)
         elif "id" in message:
             self.replies[message["id"]] = message
 
@@ -163,6 +169,9 @@ class Host:
         self.run(" ".join(("vmm",) + arguments))
         self.lab.wait(lambda: self.greeted, 30, f"QEMU in host {self.name}")
         self.ask("qmp_capabilities")
+        # The reading vCPUs take all they get: what moves the guest and what answers must come before them.
+        threads = [str(cpu["thread-id"]) for cpu in self.ask("query-cpus-fast")]
+        self.run("renice -n 10 -p " + " ".join(threads) + " >/dev/null")
 
     def end_vmm(self):
         self.ask("quit")
@@ -207,7 +216,9 @@ class Lab:
         self.hosts = {name: Host(name, self) for name in "AB"}
         self.sampling = []          # hosts on which the guest may be
         self.sent = []              # when each request went out
+        self.khz = int(subprocess.run(["./clockwatch", "khz"], check=True, capture_output=True, timeout=10).stdout)
         self.hello = None
+        self.run_state = {}         # when QEMU on a host said STOP or RESUME
         self.ending = False
         self.samples = open("samples.tsv", "w", encoding="ascii")
         self.events = open("events.tsv", "w", encoding="ascii")
@@ -219,6 +230,9 @@ class Lab:
     def on_answer(self, name, fields, when):
         sent = self.sent[int(fields[0])]
         print(name, sent, when, *fields, sep="\t", file=self.samples)
+
+    def on_run_state(self, name, state, when):
+        self.run_state[name, state] = when
 
     def event(self, name, *values):
         print(now_ns(), name, *values, sep="\t", file=self.events)
@@ -262,10 +276,10 @@ class Lab:
         host_a.start_vmm()
         self.lab_hello()
         self.progress.say(f"guest is up in A: {self.hello[2:]}")
-        self.sampling = [host_a]
-        self.wait(lambda: host_a.sampled, 20, "the guest's first answer")
         host_b.start(bzimage)
         self.progress.say("host B is up; its monotonic clock is younger than A's")
+        self.sampling = [host_a]
+        self.wait(lambda: host_a.sampled, 20, "the guest's first answer")
 
     def lab_hello(self):
         self.wait(lambda: self.hello, 90, "the guest to boot")
@@ -275,22 +289,32 @@ class Lab:
         up_a, up_b = self.uptimes()
         target.start_vmm("-incoming", f"tcp:0:{MIGRATION_PORT}")
         target.sampled = False
+        self.run_state.clear()
         self.event("hop", number, source.name, target.name, up_a, up_b)
         source.ask("migrate", uri=f"tcp:{ADDRESS[target.name]}:{MIGRATION_PORT}")
         self.sampling = [source, target]
         info = self.migrated(source)
         self.wait(lambda: target.sampled, 30, f"the guest's first answer from host {target.name}")
         self.sampling = [target]
-        self.event("arrived", number, source.name, target.name, info["downtime"], info["total-time"])
+        self.wait(lambda: self.stopped_ms(source, target) is not None, 10, "QEMU to say when it stopped and resumed")
+        down = self.stopped_ms(source, target)
+        self.event("arrived", number, source.name, target.name, down, info["downtime"], info["total-time"])
         source.end_vmm()
         self.progress.say(f"hop {number}, {source.name} to {target.name} (monotonic clocks {up_a:.1f} s and {up_b:.1f} s): "
-                          f"took {info['total-time']} ms, down {info['downtime']} ms")
+                          f"took {info['total-time'] / 1000:.1f} s, guest stopped for {down:.0f} ms")
+
+    def stopped_ms(self, source, target):
+        """From the source's STOP to the target's RESUME, as they arrived here."""
+        stop, resume = self.run_state.get((source.name, "STOP")), self.run_state.get((target.name, "RESUME"))
+        return round((resume - stop) / 1e6, 1) if stop and resume else None
 
     def migrated(self, source):
         end = time.monotonic() + 60
         while time.monotonic() < end:
             info = source.ask("query-migrate")
             if info.get("status") == "completed":
+                with open("migrations.json", "a", encoding="ascii") as log:
+                    print(json.dumps(info), file=log)
                 return info
             if info.get("status") in ("failed", "cancelled"):
                 raise DemoError(f"migration {info['status']}: {info.get('error-desc')}")
@@ -332,11 +356,14 @@ def main():
     directory, bzimage = sys.argv[1], os.path.abspath(sys.argv[2])
     # Names of sockets are short because they are relative, wherever the checkout is.
     os.chdir(directory)
-    for tool in ("qemu-system-x86_64", "setpriv", "timeout", "nice"):
+    for tool in ("qemu-system-x86_64", "setpriv", "timeout"):
         if not shutil.which(tool):
             sys.exit(f"migrate.py: {tool} is missing")
     signal.signal(signal.SIGTERM, stopped)
     signal.signal(signal.SIGINT, stopped)
+    # Who samples should not wait for who emulates; without the right to ask for that, the error bounds grow a bit.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
     lab = Lab(f"demo {os.path.basename(os.path.abspath('.'))}")
     try:
         lab.run(bzimage)

@@ -9,7 +9,7 @@ curve(kvm) = dir . "/" . kvm . "/curve.tsv"
 title_of(kvm) = kvm eq "ours" ? "this project's KVM clock" : "mainline's KVM clock (stock)"
 colour_of(kvm) = kvm eq "ours" ? "#1f6fb4" : "#c2561a"
 
-GAIN = 8; BACK = 11; COUNT = 11; START = 17; END = 18; DOWN = 7
+STOPPED = 7; GAIN = 9; COUNT = 12; START = 18; END = 19
 
 ink = "#333333"
 faint = "#d9d9d9"
@@ -69,7 +69,7 @@ do for [kind in "png svg"] {
 			set label sprintf("%+.1f ms", gain) at end + 0.012 * last, \
 				real(system(sprintf("awk '$1 >= %f { print $2; exit }' %s", end, curve(kvm)))) + 0.06 * span \
 				left font "DejaVu Sans Bold,12" textcolor rgb colour_of(kvm)
-			set label sprintf("down %s ms", cell(kvm, hop, DOWN)) at (start + end) / 2, graph 0.03 center \
+			set label sprintf("down %.0f ms", real(cell(kvm, hop, STOPPED))) at (start + end) / 2, graph 0.03 center \
 				font "DejaVu Sans,10" textcolor rgb "#7a6420"
 			x0 = end
 		}

@@ -72,7 +72,8 @@ class Hop:
     number: int
     source: str
     target: str
-    downtime_ms: int
+    stopped_ms: float   # from QEMU's STOP on the source to its RESUME on the target, by the physical machine's clock
+    downtime_ms: int    # what QEMU on the source calls its downtime: it ends before the target has loaded the guest
     uptimes: tuple
     before: Sample      # the last one from the source, the first one from the target
     after: Sample
@@ -124,7 +125,7 @@ def find_hops(samples, events):
         first = next((i for i, s in enumerate(samples) if s.received > since and s.host == target), None)
         if not first or samples[first - 1].host != source:
             raise ReportError(f"hop {number} does not show in the samples")
-        hops.append(Hop(int(number), source, target, int(end[5]), (float(up_a), float(up_b)),
+        hops.append(Hop(int(number), source, target, float(end[5]), int(end[6]), (float(up_a), float(up_b)),
                         samples[first - 1], samples[first]))
     return hops
 
@@ -222,12 +223,12 @@ def count(hop):
     return sum(hop.steps[c][0] for c in CLOCKS)
 
 
-HEADER = ("kvm", "hop", "from", "to", "uptime_a_s", "uptime_b_s", "downtime_ms", "gain_ms", "bound_ms", "back_largest_ns",
+HEADER = ("kvm", "hop", "from", "to", "uptime_a_s", "uptime_b_s", "stopped_ms", "qemu_downtime_ms", "gain_ms", "bound_ms", "back_largest_ns",
           "back_count", "raw_count", "mono_count", "page_count", "readings", "tsc_stable", "start_s", "end_s")
 
 
 def row(kvm, hop, origin):
-    return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.downtime_ms,
+    return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.stopped_ms, hop.downtime_ms,
             f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}", largest(hop), count(hop),
             *(hop.steps[c][0] for c in CLOCKS), hop.reads * len(CLOCKS), int(hop.stable),
             f"{(hop.before.received - origin) / 1e9:.3f}", f"{(hop.after.received - origin) / 1e9:.3f}")
@@ -238,7 +239,7 @@ def table(runs):
              "                ms       ms                   back, ns       back    of the clock"]
     for kvm, hops in runs:
         for hop in hops:
-            lines.append(f"{kvm:<6} {hop.number} {hop.source}->{hop.target}  {hop.downtime_ms:<7}  "
+            lines.append(f"{kvm:<6} {hop.number} {hop.source}->{hop.target}  {hop.stopped_ms:<7.0f}  "
                          f"{hop.gain_ns / MS:+9.2f} +- {hop.bound_ns / MS:<6.2f}  {largest(hop):<13}  {count(hop):<6}  "
                          f"{hop.reads * len(CLOCKS)}")
     return "\n".join(lines)

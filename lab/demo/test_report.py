@@ -46,7 +46,7 @@ class Run:
         self.events = [[100 * S, "begin"]]
         for i, (at, source, target) in enumerate(HOPS, 1):
             self.events += [[100 * S + at - 500 * MS, "hop", i, source, target, 30.0 + at / S, 10.0 + at / S],
-                            [100 * S + at + 800 * MS, "arrived", i, source, target, 110, 1500]]
+                            [100 * S + at + 800 * MS, "arrived", i, source, target, 131.5, 110, 1500]]
         self.events += [[100 * S + END, "end", len(self.samples)], [101 * S + END, "off"]]
         self.console = "Linux version 7.3\nkvm: Nested Paging enabled\n"
 
