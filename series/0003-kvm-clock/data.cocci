@@ -26,13 +26,6 @@
 @irqwork@ declarer name DEFINE_IRQ_WORK; identifier x = {pvclock_irq_work}; expression list es; @@
 - static DEFINE_IRQ_WORK(x, es);
 
-
-// 6.12
-@periodic@ @@
-- static bool __read_mostly kvmclock_periodic_sync = true;
-@periodic_param@ declarer name module_param; @@
-- module_param(kvmclock_periodic_sync, ...);
-
 @inc_gtod@ @@
 - #include <linux/pvclock_gtod.h>
 @inc_tk@ @@
@@ -41,5 +34,5 @@
 - #include <linux/cpufreq.h>
 @inc_hv@ @@
 - #include <clocksource/hyperv_timer.h>
-@macros@ identifier m = {KVM_CLOCK_VALID_FLAGS, KVMCLOCK_UPDATE_DELAY, KVMCLOCK_SYNC_PERIOD}; expression e; @@
+@macros@ identifier m = {KVM_CLOCK_VALID_FLAGS}; expression e; @@
 - #define m e

@@ -18,7 +18,6 @@ identifier f = {
 	kvm_update_masterclock, get_cpu_tsc_khz, __get_kvmclock, get_kvmclock,
 	get_kvmclock_ns, kvm_setup_guest_pvclock, kvm_guest_time_update,
 	kvm_get_wall_clock_epoch, kvm_gen_kvmclock_update, kvmclock_reset,
-	kvmclock_update_fn, kvmclock_sync_fn,
 	// MSRs, pause flag, ioctls
 	kvm_write_wall_clock, kvm_write_system_time, kvm_set_guest_paused,
 	kvm_vm_ioctl_get_clock, kvm_vm_ioctl_set_clock,

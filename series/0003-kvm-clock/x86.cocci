@@ -1,7 +1,7 @@
-// call sites in x86.c (and, in older bases, what later moved to msrs.c)
+// Call sites in x86.c.
 
-// --- requests: one call where there were three
-@req@ expression v; @@
+// Requests: one call where there were three.
+@requests@ expression v; @@
 - if (kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, v))
 - 	kvm_update_masterclock(v->kvm);
 - if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, v))
@@ -15,7 +15,7 @@
 + if (unlikely(r))
 + 	goto out;
 
-// --- vCPU load and put
+// A vCPU is loaded.  The restart of the Hyper-V timer, which stays, must follow.
 @load@ symbol vcpu, cpu; statement S1, S2, S3; identifier d; expression E; @@
   kvm_arch_vcpu_load(...) {
   ...
@@ -34,34 +34,18 @@
   ...
   }
 
-@put@ expression vcpu; @@
-  kvm_arch_vcpu_put(...) {
-  ...
-- vcpu->arch.last_host_tsc = rdtsc();
-+ kvmclock_vcpu_put(vcpu);
-  ...
-  }
-
-@exit@ expression vcpu; @@
-  vcpu_enter_guest(...) {
-  <...
-- vcpu->arch.last_guest_tsc = kvm_read_l1_tsc(vcpu, rdtsc());
-+ kvmclock_vcpu_exit(vcpu);
-  ...>
-  }
-
-// --- VM and vCPU life
-@vm1@ expression kvm; @@
+// A VM and a vCPU are created.
+@vm_lock@ expression kvm; @@
 - raw_spin_lock_init(&kvm->arch.tsc_write_lock);
-@vm2@ expression kvm; @@
+@vm_seqcount@ expression kvm; @@
 - seqcount_raw_spinlock_init(&kvm->arch.pvclock_sc, ...);
-@vm3@ expression kvm; @@
+@vm_ratelimit@ expression kvm; @@
 - ratelimit_state_init(&kvm->arch.kvmclock_update_rs, ...);
-@vm4@ expression kvm; @@
+@vm_ratelimit_flags@ expression kvm; @@
 - ratelimit_set_flags(&kvm->arch.kvmclock_update_rs, ...);
-@vm5@ expression kvm; @@
+@vm_offset@ expression kvm; @@
 - kvm->arch.kvmclock_offset = -get_kvmclock_base_ns();
-@vm6@ expression kvm; identifier flags; @@
+@vm_copy@ expression kvm; identifier flags; @@
   kvm_arch_init_vm(...) {
   ...
 - unsigned long flags;
@@ -71,23 +55,15 @@
 - raw_spin_unlock_irqrestore(&kvm->arch.tsc_write_lock, flags);
   ...
   }
-@vm7@ expression kvm; @@
+@vm_init@ expression kvm; @@
 - kvm->arch.default_tsc_khz = max_tsc_khz ? : tsc_khz;
 + kvmclock_init_vm(kvm);
-@vm8@ expression kvm; identifier w = {kvmclock_update_work, kvmclock_sync_work}; @@
-(
-- INIT_DELAYED_WORK(&kvm->arch.w, ...);
-|
-- cancel_delayed_work_sync(&kvm->arch.w);
-)
-@vm9@ statement S; @@
-- if (kvmclock_periodic_sync && ...) S
-@vcpu1@ expression vcpu; @@
+@vcpu_init@ expression vcpu; @@
 - kvm_gpc_init(&vcpu->arch.pv_time, ...);
 + kvmclock_init_vcpu(vcpu);
 
-// --- host CPU comes up
-@cpuup@ iterator name list_for_each_entry; statement S1, S2; identifier kvm, l, st, b, m; expression E; @@
+// A CPU of the host comes up.
+@cpu_up@ iterator name list_for_each_entry; statement S1, S2; identifier kvm, l, st, b; @@
   kvm_arch_enable_virtualization_cpu(void) {
   ...
 - l = rdtsc();
@@ -97,7 +73,8 @@
 + kvmclock_host_cpu_up();
   ...
   }
-@cpuup2 depends on cpuup@ identifier x = {kvm, vcpu, i, local_tsc, max_tsc, stable, backwards_tsc}; type T; expression E; @@
+// One declarator a pass.
+@cpu_up_locals depends on cpu_up@ identifier x = {kvm, vcpu, i, local_tsc, max_tsc, stable}; type T; expression E; @@
   kvm_arch_enable_virtualization_cpu(void) {
   ... when any
 (
@@ -107,32 +84,23 @@
 )
   ... when any
   }
-@cpuup3 depends on cpuup@ identifier x = {kvm, vcpu, i, local_tsc, max_tsc, stable, backwards_tsc}; type T; expression E; @@
+@cpu_up_second_locals depends on cpu_up@ identifier x = {backwards_tsc}; type T; expression E; @@
   kvm_arch_enable_virtualization_cpu(void) {
   ... when any
-(
-- T x;
-|
 - T x = E;
-)
   ... when any
   }
 
-// --- TSC offset attribute
-@attr@ expression vcpu, kvm, offset; identifier matched, tsc, ns, flags; expression E1, E2; @@
+// KVM_VCPU_TSC_OFFSET
+@set_offset@ expression vcpu, kvm, offset; identifier matched, tsc, ns, flags; expression E1, E2; @@
 - raw_spin_lock_irqsave(&kvm->arch.tsc_write_lock, flags);
 - matched = E1;
 - tsc = E2;
 - ns = get_kvmclock_base_ns();
-(
-- kvm->arch.user_set_tsc = true;
 - __kvm_synchronize_tsc(vcpu, offset, ...);
-|
-- __kvm_synchronize_tsc(vcpu, offset, ...);
-)
 - raw_spin_unlock_irqrestore(&kvm->arch.tsc_write_lock, flags);
 + kvmclock_set_tsc_offset(vcpu, offset);
-@attr2 depends on attr exists@ identifier x = {tsc, ns, flags, matched, kvm}; type T; expression E; @@
+@set_offset_locals depends on set_offset exists@ identifier x = {tsc, ns, flags, matched, kvm}; type T; expression E; @@
   kvm_arch_tsc_set_attr(...) {
   ... when any
 (
@@ -142,39 +110,42 @@
 )
   ... when any
   }
-// --- module
+
+// The writers of a vCPU's TSC offset and frequency.
+@offset_written@ symbol vcpu; @@
+  kvm_vcpu_write_tsc_offset(...) {
+  ...
+  kvm_x86_call(write_tsc_offset)(vcpu);
++ kvmclock_tsc_offset_written(vcpu);
+  }
+@khz_set@ symbol vcpu; expression khz, scaled; @@
+  kvm_set_tsc_khz(...) {
+  ... when any
+- return set_tsc_khz(vcpu, khz, scaled);
++ return kvmclock_tsc_khz_set(vcpu, set_tsc_khz(vcpu, khz, scaled), scaled);
+  }
+
+// The module is loaded and unloaded.
 @init@ @@
 - kvm_timer_init();
 + kvmclock_init();
-@init2@ @@
+@init_notifier@ @@
 - pvclock_gtod_register_notifier(...);
-@init3@ @@
+@init_hyperv@ @@
 - if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
 - 	set_hv_tscchange_cb(...);
-@exit1@ @@
+@exit_hyperv@ @@
 - if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
 - 	clear_hv_tscchange_cb();
-@exit2@ @@
+@exit@ @@
 - if (!boot_cpu_has(X86_FEATURE_CONSTANT_TSC)) {
 - 	cpufreq_unregister_notifier(...);
 - 	cpuhp_remove_state_nocalls(CPUHP_AP_X86_KVM_CLK_ONLINE);
 - }
 + kvmclock_exit();
-@exit3@ @@
+@exit_notifier@ @@
 - pvclock_gtod_unregister_notifier(...);
-@exit4@ @@
+@exit_irq_work@ @@
 - irq_work_sync(&pvclock_irq_work);
-@exit5@ @@
+@exit_work@ @@
 - cancel_work_sync(&pvclock_gtod_work);
-
-// --- capability
-@cap@ symbol cap, kvm; @@
-  kvm_vm_ioctl_enable_cap(...) {
-  ...
-  if (cap->flags)
-  	return -EINVAL;
-+ if (cap->cap == KVM_CAP_ADJUST_CLOCK)
-+ 	return kvm_vm_ioctl_enable_clock_cap(kvm, cap);
-  ...
-  }
-

@@ -82,9 +82,10 @@ struct kvm_vcpu_clock {
 	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set */
 
 	/*
-	 * Host clock: the vCPU's own line, in the domain of the scaled TSC like
-	 * the VM's.  Protected by the VM's tsc_write_lock.
+	 * Host clock: the vCPU's own line, like the VM's in the domain of the
+	 * TSC scaled by @ratio.  Protected by the VM's tsc_write_lock.
 	 */
+	u64 ratio;
 	struct pvclock_vcpu_time_info line;
 
 	u64 last_guest_tsc;
