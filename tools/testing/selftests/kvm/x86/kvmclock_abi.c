@@ -562,7 +562,7 @@ int main(int argc, char *argv[])
 	const char *why;
 	int i;
 
-	kvmclock_start(ARRAY_SIZE(tests));
+	kvmclock_start(ARRAY_SIZE(tests), 0);
 	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
 
 	for (i = 0; i < ARRAY_SIZE(tests); i++) {

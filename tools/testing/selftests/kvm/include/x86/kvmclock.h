@@ -33,6 +33,13 @@
 
 #define KVMCLOCK_SYSFS	"/sys/devices/system/clocksource/clocksource0/"
 
+static inline u64 kvmclock_mul_shr(u64 a, u64 b, int shift)
+{
+	unsigned __int128 product = a;
+
+	return product * b >> shift;
+}
+
 /* ---- Guest ---- */
 
 enum kvmclock_op {
@@ -168,7 +175,7 @@ static inline u64 kvmclock_ratio(u32 khz)
 /* What a guest with scaling ratio @ratio and TSC offset 0 reads at host TSC @tsc. */
 static inline u64 kvmclock_scale(u64 tsc, u64 ratio)
 {
-	return ((unsigned __int128)tsc * ratio) >> kvmclock_frac_bits();
+	return kvmclock_mul_shr(tsc, ratio, kvmclock_frac_bits());
 }
 
 struct kvmclock_mode {
@@ -176,7 +183,13 @@ struct kvmclock_mode {
 	u32 khz;
 };
 
-enum { KVMCLOCK_NR_MODES = 5 };
+#define KVMCLOCK_MAX_MODES	5
+
+/* Without TSC scaling there is only the first mode, 1:1. */
+static inline int kvmclock_nr_modes(void)
+{
+	return kvmclock_can_scale() ? KVMCLOCK_MAX_MODES : 1;
+}
 
 /*
  * 1:1; two round frequencies; one below and one above the host's that make a
@@ -184,7 +197,7 @@ enum { KVMCLOCK_NR_MODES = 5 };
  */
 static inline const struct kvmclock_mode *kvmclock_modes(void)
 {
-	static struct kvmclock_mode modes[KVMCLOCK_NR_MODES] = {
+	static struct kvmclock_mode modes[KVMCLOCK_MAX_MODES] = {
 		{ "1to1", 0 },
 		{ "1500MHz", 1500000 },
 		{ "1000MHz", 1000000 },
@@ -395,11 +408,19 @@ static inline void kvmclock_shoot(struct kvmclock_vm *kc, struct kvmclock_shot *
 	}
 }
 
-/* What vCPU @i reads at host TSC @host_tsc. */
+/*
+ * What vCPU @i reads at host TSC @host_tsc.  Other than for the guest, whose TSC
+ * is never before the line's, the line goes on backwards as well.
+ */
 static inline u64 kvmclock_at(const struct kvmclock_shot *shot, int i, u64 host_tsc)
 {
-	return kvmclock_eval(&shot->line[i],
-			     kvmclock_scale(host_tsc, shot->ratio) + shot->offset[i]);
+	const struct pvclock_vcpu_time_info *line = &shot->line[i];
+	u64 tsc = kvmclock_scale(host_tsc, shot->ratio) + shot->offset[i];
+	s64 delta = tsc - line->tsc_timestamp;
+
+	if (delta < 0)
+		return 2 * line->system_time - kvmclock_eval(line, line->tsc_timestamp - delta);
+	return kvmclock_eval(line, tsc);
 }
 
 /* How far the clock of vCPU @i jumps at @host_tsc from one line to the other. */
@@ -500,12 +521,12 @@ static inline const char *kvmclock_other_clocksource(void)
 	return NULL;
 }
 
-/* Poll until GET's flags are @flags, for 5 s at most. */
+/* Poll until GET's flags are @flags, for 2 s at most. */
 static inline bool kvmclock_wait_flags(struct kvmclock_vm *kc, u32 flags)
 {
 	int i;
 
-	for (i = 0; i < 500; i++) {
+	for (i = 0; i < 200; i++) {
 		if (kvmclock_get(kc).flags == flags)
 			return true;
 		usleep(10000);
@@ -529,13 +550,22 @@ static inline void kvmclock_require_tsc(void)
 	ksft_exit_skip("The host's clocksource is not based on the TSC\n");
 }
 
-static inline void kvmclock_start(int nr_results)
+/*
+ * What every test begins with.  There are @nr results, and @nr_per_mode more for
+ * every mode; if there is only one mode, one result says what is left out.
+ */
+static inline void kvmclock_start(int nr, int nr_per_mode)
 {
 	ksft_print_header();
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_HOST_TSC);
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GET_TSC_KHZ));
 	kvmclock_require_tsc();
-	ksft_set_plan(nr_results);
+
+	ksft_set_plan(nr + nr_per_mode * kvmclock_nr_modes() + !!nr_per_mode);
+	if (nr_per_mode && kvmclock_can_scale())
+		ksft_test_result_pass("tsc_scaling\n");
+	else if (nr_per_mode)
+		ksft_test_result_skip("tsc_scaling: this host cannot scale a guest's TSC\n");
 }
 
 #endif /* SELFTEST_KVM_KVMCLOCK_H */

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Verify that Xen's and Hyper-V's clocks tell what kvmclock tells.
+ *
+ * Xen's vcpu_info and vcpu_time_info hold pvclock structures as kvmclock's page
+ * does: at the same TSC they give the same nanosecond, whatever has happened in
+ * between.  Only flags differ: the guest can ask for PVCLOCK_TSC_STABLE_BIT to be
+ * withheld from it, and PVCLOCK_GUEST_STOPPED is kvmclock's alone.
+ *
+ * Hyper-V's reference TSC counts units of 100 ns, by one page for all vCPUs or by
+ * an MSR.  A page that a change made invalid must become valid again.
+ */
+#include "hyperv.h"
+#include "kvmclock.h"
+
+#define NR_VCPUS	2
+
+/* Where Xen's structures are in the page of a vCPU that does not exist. */
+#define XEN_PAGE	NR_VCPUS
+#define HYPERV_PAGE	(NR_VCPUS + 1)
+#define MAX_VCPUS	(NR_VCPUS + 2)
+
+#define XEN_VCPU_INFO(i)	(0x000 + 0x40 * (i))
+#define XEN_TIME_INFO(i)	(0x200 + 0x40 * (i))
+
+/* struct vcpu_info's member time, and struct shared_info's wc and wc_sec_hi. */
+#define XEN_INFO_TIME	32
+#define XEN_WC		0xc00
+#define XEN_WC_SEC_HI	0xc0c
+
+struct tsc_page {
+	u32 sequence;
+	u32 reserved;
+	u64 scale;
+	s64 offset;
+};
+
+static struct kvmclock_vm kc;
+
+static bool judge(struct kvmclock_series *series, const char *what, int mode, const char *unit,
+		  s64 low, s64 high)
+{
+	char key[96];
+
+	snprintf(key, sizeof(key), "xen_hyperv.%s.%s", what, kvmclock_modes()[mode].name);
+	return kvmclock_within(series, key, unit, low, high);
+}
+
+static gpa_t page_gpa(int page)
+{
+	return addr_gva2gpa(kc.vm, kc.guest_gva[page]);
+}
+
+static void *page_hva(int page)
+{
+	return kvmclock_guest(&kc, page);
+}
+
+static void tsc_adjust_all(u64 cycles)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_run(&kc, i, KVMCLOCK_ADD_MSR, MSR_IA32_TSC_ADJUST, cycles);
+}
+
+static void add_offset(int i, u64 cycles)
+{
+	kvmclock_set_offset(kc.vcpu[i], kvmclock_get_offset(kc.vcpu[i]) + cycles);
+}
+
+static void set_offsets_equal(void)
+{
+	u64 offset = kvmclock_get_offset(kc.vcpu[0]);
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_set_offset(kc.vcpu[i], offset);
+}
+
+/* ---- Xen ---- */
+
+static void xen_config(u32 flags)
+{
+	struct kvm_xen_hvm_config config = {
+		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL | flags,
+		.msr = 0x40000200,
+	};
+
+	vm_ioctl(kc.vm, KVM_XEN_HVM_CONFIG, &config);
+}
+
+static void xen_vcpu_attr(int i, u16 type, u64 gpa)
+{
+	struct kvm_xen_vcpu_attr attr = { .type = type, .u.gpa = gpa };
+
+	vcpu_ioctl(kc.vcpu[i], KVM_XEN_VCPU_SET_ATTR, &attr);
+}
+
+static void xen_create(int mode)
+{
+	int i;
+
+	kvmclock_vm_create(&kc, kvmclock_modes()[mode].khz, NR_VCPUS, MAX_VCPUS);
+	xen_config(0);
+	for (i = 0; i < NR_VCPUS; i++) {
+		xen_vcpu_attr(i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO,
+			      page_gpa(XEN_PAGE) + XEN_VCPU_INFO(i));
+		xen_vcpu_attr(i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO,
+			      page_gpa(XEN_PAGE) + XEN_TIME_INFO(i));
+	}
+	kvmclock_settle(&kc);
+}
+
+static struct pvclock_vcpu_time_info *xen_time(int i, int which)
+{
+	void *page = page_hva(XEN_PAGE);
+
+	return page + (which ? XEN_TIME_INFO(i) : XEN_VCPU_INFO(i) + XEN_INFO_TIME);
+}
+
+/* Both of Xen's structures against kvmclock's page, now and in an hour. */
+static void xen_compare(struct kvmclock_series *diff)
+{
+	u64 now = rdtsc(), hour = kvmclock_host_khz() * 3600000UL;
+	struct kvmclock_shot kvm, xen;
+	int i, which;
+
+	kvmclock_settle(&kc);
+	kvmclock_shoot(&kc, &kvm);
+	for (which = 0; which < 2; which++) {
+		xen = kvm;
+		for (i = 0; i < NR_VCPUS; i++) {
+			kvmclock_snapshot(xen_time(i, which), &xen.line[i]);
+			kvmclock_record(diff, kvmclock_step(&kvm, &xen, i, now));
+			kvmclock_record(diff, kvmclock_step(&kvm, &xen, i, now + hour));
+		}
+	}
+}
+
+static bool test_xen_lines(int mode)
+{
+	struct kvmclock_series diff = {};
+
+	xen_compare(&diff);
+	kvmclock_set(&kc, 1000 * NSEC_PER_SEC, 0, 0);
+	xen_compare(&diff);
+	tsc_adjust_all(1UL << 36);
+	xen_compare(&diff);
+	kvmclock_run(&kc, 0, KVMCLOCK_ADD_MSR, MSR_IA32_TSC, 1UL << 36);
+	xen_compare(&diff);
+	add_offset(1, 123456789);
+	xen_compare(&diff);
+	vcpu_set_msr(kc.vcpu[0], MSR_IA32_TSC, 1UL << 50);
+	vcpu_set_msr(kc.vcpu[1], MSR_IA32_TSC, 1UL << 50);
+	xen_compare(&diff);
+	return judge(&diff, "xen_lines", mode, "ns", 0, 0);
+}
+
+static bool xen_flags_are(u8 kvm, u8 xen)
+{
+	int i;
+
+	kvmclock_settle(&kc);
+	for (i = 0; i < NR_VCPUS; i++)
+		if (kc.page[i]->flags != kvm || xen_time(i, 0)->flags != xen ||
+		    xen_time(i, 1)->flags != xen)
+			return false;
+	return true;
+}
+
+static bool test_xen_flags(int mode)
+{
+	const u8 stable = PVCLOCK_TSC_STABLE_BIT;
+	int caps = kvm_check_cap(KVM_CAP_XEN_HVM), i;
+	bool ok;
+
+	set_offsets_equal();
+	ok = xen_flags_are(stable, stable);
+	add_offset(1, 1);
+	ok &= xen_flags_are(0, 0);
+	add_offset(1, -1);
+	ok &= xen_flags_are(stable, stable);
+
+	if (caps & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE) {
+		xen_config(KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE);
+		ok &= xen_flags_are(stable, 0);
+		xen_config(0);
+		ok &= xen_flags_are(stable, stable);
+	}
+
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_ioctl(kc.vcpu[i], KVM_KVMCLOCK_CTRL, NULL);
+	return ok && xen_flags_are(stable | PVCLOCK_GUEST_STOPPED, stable);
+}
+
+/* A Xen guest has no kvmclock page; nor does it need one. */
+static bool test_xen_alone(int mode)
+{
+	struct kvmclock_shot before, after;
+	struct kvmclock_series steps = {};
+	u64 now;
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		kvmclock_run(&kc, i, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW, 0);
+		kc.page[i] = xen_time(i, 1);
+	}
+	kvmclock_settle(&kc);
+	kvmclock_shoot(&kc, &before);
+	tsc_adjust_all(1UL << 36);
+	kvmclock_run(&kc, 1, KVMCLOCK_ADD_MSR, MSR_IA32_TSC, 1UL << 36);
+	kvmclock_settle(&kc);
+	kvmclock_shoot(&kc, &after);
+	now = rdtsc();
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_record(&steps, kvmclock_step(&before, &after, i, now));
+	return judge(&steps, "xen_alone", mode, "ns", 0, 0);
+}
+
+/* When the guest's clock was 0, by GET's realtime and the guest's own line. */
+static s64 true_epoch(void)
+{
+	struct kvm_clock_data data = kvmclock_get(&kc);
+	struct kvmclock_shot shot;
+
+	kvmclock_shoot(&kc, &shot);
+	return data.realtime - kvmclock_at(&shot, 0, data.host_tsc);
+}
+
+/*
+ * Xen's wall clock is written when the guest's shared info page is registered.
+ * It is to lie between the true epochs before and after, but for the 1 ns that
+ * both realtime and the clock are rounded by.
+ */
+static bool test_xen_wall_clock(int mode)
+{
+	struct kvm_xen_hvm_attr lm = {
+		.type = KVM_XEN_ATTR_TYPE_LONG_MODE,
+		.u.long_mode = 1,
+	};
+	struct kvm_xen_hvm_attr info = {
+		.type = KVM_XEN_ATTR_TYPE_SHARED_INFO,
+		.u.shared_info.gfn = page_gpa(XEN_PAGE) >> 12,
+	};
+	struct pvclock_wall_clock *wc = page_hva(XEN_PAGE) + XEN_WC;
+	u32 *sec_hi = page_hva(XEN_PAGE) + XEN_WC_SEC_HI;
+	struct kvmclock_series error = {};
+	s64 before, told, after;
+
+	vm_ioctl(kc.vm, KVM_XEN_HVM_SET_ATTR, &lm);
+	before = true_epoch();
+	vm_ioctl(kc.vm, KVM_XEN_HVM_SET_ATTR, &info);
+	after = true_epoch();
+	told = (((u64)*sec_hi << 32) + wc->sec) * NSEC_PER_SEC + wc->nsec;
+
+	kvmclock_record(&error, told < before && told < after ? told - before :
+			told > before && told > after ? told - after : 0);
+	return judge(&error, "xen_wall_clock", mode, "ns", -2, 2);
+}
+
+static const char *no_xen(void)
+{
+	int caps = kvm_check_cap(KVM_CAP_XEN_HVM);
+
+	return caps & KVM_XEN_HVM_CONFIG_SHARED_INFO ? NULL : "no KVM_CAP_XEN_HVM";
+}
+
+/* ---- Hyper-V ---- */
+
+static void hyperv_create(int mode)
+{
+	int i;
+
+	kvmclock_vm_init(&kc, kvmclock_modes()[mode].khz, MAX_VCPUS);
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_set_hv_cpuid(kc.vcpu[kvmclock_vcpu_add(&kc)]);
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_enable(&kc, i, 0);
+	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
+	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_REFERENCE_TSC, page_gpa(HYPERV_PAGE) | 1);
+	kvmclock_settle(&kc);
+}
+
+static struct tsc_page *tsc_page(void)
+{
+	return page_hva(HYPERV_PAGE);
+}
+
+/*
+ * The page's time less kvmclock's at the same TSC, in 100 ns.  Of the page's
+ * three terms each is rounded down, so that one unit more or less is right.
+ */
+static s64 hyperv_diff(const struct kvmclock_shot *shot, u64 host_tsc)
+{
+	u64 tsc = kvmclock_scale(host_tsc, shot->ratio) + shot->offset[0];
+	u64 ref = kvmclock_mul_shr(tsc, tsc_page()->scale, 64) + tsc_page()->offset;
+
+	return ref - kvmclock_at(shot, 0, host_tsc) / 100;
+}
+
+static bool hyperv_compare(struct kvmclock_series *diff)
+{
+	u64 now = rdtsc(), hour = kvmclock_host_khz() * 3600000UL;
+	struct kvmclock_shot shot;
+
+	kvmclock_settle(&kc);
+	if (!tsc_page()->sequence)
+		return false;
+
+	kvmclock_shoot(&kc, &shot);
+	kvmclock_record(diff, hyperv_diff(&shot, now));
+	kvmclock_record(diff, hyperv_diff(&shot, now + hour));
+	return true;
+}
+
+static bool test_hyperv_page(int mode)
+{
+	struct kvmclock_series diff = {};
+	bool valid;
+
+	valid = hyperv_compare(&diff);
+	kvmclock_set(&kc, 1000 * NSEC_PER_SEC, 0, 0);
+	valid = hyperv_compare(&diff) && valid;
+	vcpu_set_msr(kc.vcpu[0], MSR_IA32_TSC, 1UL << 50);
+	vcpu_set_msr(kc.vcpu[1], MSR_IA32_TSC, 1UL << 50);
+	valid = hyperv_compare(&diff) && valid;
+	return judge(&diff, "hyperv_page", mode, "x100ns", -1, 1) && valid;
+}
+
+static bool test_hyperv_tsc_adjust(int mode)
+{
+	struct kvmclock_series diff = {};
+	bool valid;
+
+	tsc_adjust_all(1UL << 36);
+	valid = hyperv_compare(&diff);
+	return judge(&diff, "hyperv_tsc_adjust", mode, "x100ns", -1, 1) && valid;
+}
+
+/* The counter's MSR, read by the host, is between two GETs, in its unit. */
+static bool test_hyperv_counter(int mode)
+{
+	bool ok = true;
+	u64 low, ref, high;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		low = kvmclock_get(&kc).clock / 100;
+		ref = vcpu_get_msr(kc.vcpu[i % NR_VCPUS], HV_X64_MSR_TIME_REF_COUNT);
+		high = kvmclock_get(&kc).clock / 100;
+		if (ref + 1 < low || ref > high + 1) {
+			ksft_print_msg("%lu is not from %lu to %lu\n", ref, low, high);
+			ok = false;
+		}
+	}
+	return ok;
+}
+
+/* Read by the guest, it is between two readings of kvmclock. */
+static bool test_hyperv_guest_counter(int mode)
+{
+	bool ok = true;
+	u64 low, ref, high;
+	int i;
+
+	for (i = 0; i < 10; i++) {
+		low = kvmclock_run(&kc, 1, KVMCLOCK_READ, 0, 0) / 100;
+		ref = kvmclock_run(&kc, 0, KVMCLOCK_RDMSR, HV_X64_MSR_TIME_REF_COUNT, 0);
+		high = kvmclock_run(&kc, 1, KVMCLOCK_READ, 0, 0) / 100;
+		if (ref + 1 < low || ref > high + 1) {
+			ksft_print_msg("%lu is not from %lu to %lu\n", ref, low, high);
+			ok = false;
+		}
+	}
+	return ok;
+}
+
+/* One page cannot serve vCPUs with different TSCs, until they are equal again. */
+static bool test_hyperv_offsets(int mode)
+{
+	struct kvmclock_series diff = {};
+	bool invalid, valid;
+
+	add_offset(1, 123456789);
+	kvmclock_settle(&kc);
+	invalid = !tsc_page()->sequence;
+	if (!test_hyperv_counter(mode))
+		invalid = false;
+	add_offset(1, -123456789);
+	valid = hyperv_compare(&diff);
+	return judge(&diff, "hyperv_offsets", mode, "x100ns", -1, 1) && valid && invalid;
+}
+
+static bool test_hyperv_clocksource(int mode)
+{
+	const char *other = kvmclock_other_clocksource();
+	struct kvmclock_series diff = {};
+	char *tsc = sys_get_cur_clocksource();
+	bool valid;
+
+	TEST_ASSERT(kvmclock_set_clocksource(other), "Cannot switch to %s", other);
+	kvmclock_wait_flags(&kc, 0);
+	kvmclock_settle(&kc);
+	TEST_ASSERT(kvmclock_set_clocksource(tsc), "Cannot switch to %s", tsc);
+	kvmclock_wait_flags(&kc, KVMCLOCK_MASTER_FLAGS);
+	free(tsc);
+	valid = hyperv_compare(&diff);
+	return judge(&diff, "hyperv_clocksource", mode, "x100ns", -1, 1) && valid;
+}
+
+static const char *no_hyperv(void)
+{
+	return kvm_has_cap(KVM_CAP_HYPERV_TIME) ? NULL : "no KVM_CAP_HYPERV_TIME";
+}
+
+static const char *no_clocksource(void)
+{
+	if (geteuid() || !kvmclock_other_clocksource())
+		return "no other clocksource";
+	return no_hyperv();
+}
+
+static const struct {
+	const char *name;
+	bool (*run)(int mode);
+	const char *(*missing)(void);
+	/* The first of a VM makes it, the last one destroys it. */
+	void (*create)(int mode);
+	bool last;
+} tests[] = {
+	{ "xen_lines", test_xen_lines, no_xen, xen_create },
+	{ "xen_flags", test_xen_flags, no_xen },
+	{ "xen_wall_clock", test_xen_wall_clock, no_xen },
+	{ "xen_alone", test_xen_alone, no_xen, .last = true },
+	{ "hyperv_page", test_hyperv_page, no_hyperv, hyperv_create },
+	{ "hyperv_counter", test_hyperv_counter, no_hyperv },
+	{ "hyperv_guest_counter", test_hyperv_guest_counter, no_hyperv },
+	{ "hyperv_tsc_adjust", test_hyperv_tsc_adjust, no_hyperv },
+	{ "hyperv_clocksource", test_hyperv_clocksource, no_clocksource },
+	{ "hyperv_offsets", test_hyperv_offsets, no_hyperv, .last = true },
+};
+
+static void run_test(int mode, int t)
+{
+	const char *why = tests[t].missing(), *name = kvmclock_modes()[mode].name;
+
+	if (why) {
+		ksft_test_result_skip("%s %s: %s\n", tests[t].name, name, why);
+		return;
+	}
+
+	if (tests[t].create)
+		tests[t].create(mode);
+	ksft_test_result(tests[t].run(mode), "%s %s\n", tests[t].name, name);
+	if (tests[t].last)
+		kvmclock_vm_destroy(&kc);
+}
+
+int main(int argc, char *argv[])
+{
+	int mode, t;
+
+	kvmclock_start(0, ARRAY_SIZE(tests));
+	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
+		for (t = 0; t < ARRAY_SIZE(tests); t++)
+			run_test(mode, t);
+	ksft_finished();
+}
