@@ -26,7 +26,7 @@ trap 'exit 130' INT
 for kvm in "${kvms[@]}"; do
 	mkdir -p "$DIR/$kvm"
 	"$HERE/images.sh" "$OUT/$BASE/$kvm" "$DIR/$kvm"
-	timeout --kill-after=15 290 python3 "$HERE/migrate.py" "$DIR/$kvm" "$STOCK/arch/x86/boot/bzImage" &
+	timeout --kill-after=15 420 python3 "$HERE/migrate.py" "$DIR/$kvm" "$STOCK/arch/x86/boot/bzImage" &
 	child=$!
 	rc=0
 	wait "$child" || rc=$?

@@ -28,7 +28,8 @@ import time
 PERIOD_NS = 20_000_000      # between two requests
 RETRY_NS = 400_000_000      # when a request went to a guest that has left
 STAY_S = 8                  # on each host, before, between and after the hops
-EMULATOR_LIMIT_S = 280
+HOP_LIMIT_S = 120
+EMULATOR_LIMIT_S = 400
 ADDRESS = {"A": "10.0.0.1", "B": "10.0.0.2"}
 MIGRATION_PORT = 4444       # in the network of the two hosts; the physical machine never sees it
 
@@ -113,7 +114,7 @@ class Host:
             "-device", "virtserialport,chardev=console,nr=4",
             "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
             "-netdev", f"stream,id=wire,addr.type=unix,addr.path=wire,server={server}",
-            "-device", f"virtio-net-pci,netdev=wire,romfile=,mac={mac}",
+            "-device", f"virtio-net-pci,netdev=wire,romfile=,host_mtu=16000,mac={mac}",
         ]
         # No emulator outlives its limit or this program.
         with open(f"emulator-{self.name}.log", "wb") as log:
@@ -123,7 +124,7 @@ class Host:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for line in (self.control, self.qmp, self.clock):
             self.lab.wait(lambda line=line: line.connect(self.lab.selector), 10, f"{self.name}'s port {line.path}")
-        self.lab.wait(lambda: self.clocksource, 60, f"host {self.name} to boot")
+        self.lab.wait(lambda: self.clocksource, 90, f"host {self.name} to boot")
         if self.clocksource != "tsc":
             raise DemoError(f"the clocksource of host {self.name} is {self.clocksource}, not tsc")
 
@@ -167,7 +168,7 @@ class Host:
     def start_vmm(self, *arguments):
         self.greeted = False
         self.run(" ".join(("vmm",) + arguments))
-        self.lab.wait(lambda: self.greeted, 30, f"QEMU in host {self.name}")
+        self.lab.wait(lambda: self.greeted, 60, f"QEMU in host {self.name}")
         self.ask("qmp_capabilities")
         # The reading vCPUs take all they get: what moves the guest and what answers must come before them.
         threads = [str(cpu["thread-id"]) for cpu in self.ask("query-cpus-fast")]
@@ -282,7 +283,7 @@ class Lab:
         self.wait(lambda: host_a.sampled, 20, "the guest's first answer")
 
     def lab_hello(self):
-        self.wait(lambda: self.hello, 90, "the guest to boot")
+        self.wait(lambda: self.hello, 120, "the guest to boot")
 
     def hop(self, number, source, target):
         """One live migration, by the commands a user of QEMU gives."""
@@ -309,7 +310,7 @@ class Lab:
         return round((resume - stop) / 1e6, 1) if stop and resume else None
 
     def migrated(self, source):
-        end = time.monotonic() + 60
+        end = time.monotonic() + HOP_LIMIT_S
         while time.monotonic() < end:
             info = source.ask("query-migrate")
             if info.get("status") == "completed":
@@ -319,7 +320,7 @@ class Lab:
             if info.get("status") in ("failed", "cancelled"):
                 raise DemoError(f"migration {info['status']}: {info.get('error-desc')}")
             self.stay(0.2)
-        raise DemoError("the migration did not end in 60 s")
+        raise DemoError(f"the migration did not end in {HOP_LIMIT_S} s")
 
     def run(self, bzimage):
         host_a, host_b = self.hosts["A"], self.hosts["B"]
