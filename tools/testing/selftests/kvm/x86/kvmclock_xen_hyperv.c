@@ -429,9 +429,9 @@ static const struct {
 	void (*create)(int mode);
 	bool last;
 } tests[] = {
-	{ "xen_lines", test_xen_lines, no_xen, xen_create },
+	{ "xen_wall_clock", test_xen_wall_clock, no_xen, xen_create },
+	{ "xen_lines", test_xen_lines, no_xen },
 	{ "xen_flags", test_xen_flags, no_xen },
-	{ "xen_wall_clock", test_xen_wall_clock, no_xen },
 	{ "xen_alone", test_xen_alone, no_xen, .last = true },
 	{ "hyperv_page", test_hyperv_page, no_hyperv, hyperv_create },
 	{ "hyperv_counter", test_hyperv_counter, no_hyperv },

@@ -183,7 +183,7 @@ struct kvmclock_mode {
 	u32 khz;
 };
 
-#define KVMCLOCK_MAX_MODES	5
+#define KVMCLOCK_MAX_MODES	4
 
 /* Without TSC scaling there is only the first mode, 1:1. */
 static inline int kvmclock_nr_modes(void)
@@ -192,22 +192,21 @@ static inline int kvmclock_nr_modes(void)
 }
 
 /*
- * 1:1; two round frequencies; one below and one above the host's that make a
- * ratio with no exact binary fraction and a frequency that is no round kHz.
+ * 1:1; a round frequency; one below and one above the host's that make a ratio
+ * with no exact binary fraction and a frequency that is no whole number of kHz.
  */
 static inline const struct kvmclock_mode *kvmclock_modes(void)
 {
 	static struct kvmclock_mode modes[KVMCLOCK_MAX_MODES] = {
 		{ "1to1", 0 },
 		{ "1500MHz", 1500000 },
-		{ "1000MHz", 1000000 },
 		{ "down" },
 		{ "up" },
 	};
 	u64 host = kvmclock_host_khz();
 
-	modes[3].khz = host * 3 / 7;
-	modes[4].khz = host * 2 + 1;
+	modes[2].khz = host * 3 / 7;
+	modes[3].khz = host * 2 + 1;
 	return modes;
 }
 
