@@ -4,11 +4,11 @@
 
     lab/demo/report.py DIRECTORY KVM...     DIRECTORY/KVM holds what lab/demo/migrate.py wrote
 
-Method. Each sample bounds deviation = guest clock - true time from both sides: [guest - received, guest - sent]. Between the
-hops the guest's clock is a line against true time, of an unknown rate (the two hosts calibrate their TSC each for itself).
-Of all lines that go through all the intervals of the stay before a hop (after it), the least and the greatest deviation at
-the edge of the hop are the bounds of what it was there; their middle is the value. What the clock gained is the deviation
-at the first sample after the hop less that at the last one before it.
+Method. Each sample bounds deviation = guest clock - true time from both sides: [guest - received, guest - sent]. During a stay
+on a host the deviation is a line over true time, and the lines of all stays have one slope, because both hosts were told the
+same TSC frequency. What the clock gained at a hop is by how much the next line lies higher. The least and the greatest gain
+that any lines through all the intervals allow are the bounds; their middle is the value. No latency is assumed, only the
+slope's being the same.
 
 Exits with 1 where ours let a vCPU see time go back, where a run is incomplete, or where a kernel complained.
 """
@@ -19,10 +19,11 @@ import sys
 from dataclasses import dataclass
 
 MS = 1e6
-RATE_STEP = 2e-6        # rates tried: 2 ppm apart, 800 ppm to both sides of the fitted one
-RATE_STEPS = 400
+RATE_STEP = 1e-6        # slopes tried: 1 ppm apart, up to 500 ppm
+RATE_STEPS = 500
 BIN_NS = 0.25e9         # one point of the fit, and of the curve
 WIDEST_NS = 1e9         # a request that waited longer, for a guest that was not there, bounds nothing
+FEWEST = 16             # points that a stay must have
 LONGEST_GAP_NS = 2e9    # without an answer, away from the hops
 CLOCKS = ("raw", "mono", "page")
 PVCLOCK_TSC_STABLE = 1
@@ -140,49 +141,41 @@ def narrowest(samples):
     return [best[key] for key in sorted(best)]
 
 
-def rate(samples):
-    """Slope of a least squares line through the middles: deviation in ns per ns."""
-    points = [(s.time, s.middle) for s in narrowest(samples)]
-    if len(points) < 8:
-        raise ReportError("too few samples around a hop")
-    mean_t = sum(t for t, _ in points) / len(points)
-    mean_d = sum(d for _, d in points) / len(points)
-    return sum((t - mean_t) * (d - mean_d) for t, d in points) / sum((t - mean_t) ** 2 for t, _ in points)
+def offsets(slope, parts):
+    """Of lines of this slope, one for each stay: how low and how high the intervals let each lie."""
+    return [(max(s.low - slope * s.time for s in part), min(s.high - slope * s.time for s in part)) for part in parts]
 
 
-def deviation_at(edge, samples):
-    """Deviation at an instant, and its error bound: the least and the greatest that any line through all intervals has."""
-    best, middle, lowest, highest = narrowest(samples), rate(samples), [], []
-    least_bad = None
-    for step in range(-RATE_STEPS, RATE_STEPS + 1):
-        slope = middle + step * RATE_STEP
-        low = max(s.low - slope * (s.time - edge) for s in best)
-        high = min(s.high - slope * (s.time - edge) for s in best)
-        if low <= high:
-            lowest.append(low)
-            highest.append(high)
-        least_bad = min(least_bad or (low - high, low, high), (low - high, low, high))
-    # No line goes through all: the clock itself was not one. Take the one that misses by least.
-    _, high, low = least_bad
-    if lowest:
-        low, high = min(lowest), max(highest)
-    return (low + high) / 2, (high - low) / 2
+def possible(parts):
+    """The offsets for each slope that fits all stays; where none does, for the one that misses by least."""
+    tries = [offsets(step * RATE_STEP, parts) for step in range(-RATE_STEPS, RATE_STEPS + 1)]
+    fitting = [lines for lines in tries if all(low <= high for low, high in lines)]
+    if fitting:
+        return fitting
+    best = min(tries, key=lambda lines: max(low - high for low, high in lines))
+    return [[(min(pair), max(pair)) for pair in best]]
 
 
 def stays(samples, hops):
     """The samples of each stay on a host: before, between and after the hops."""
     first, second = hops
     good = [s for s in samples if s.width < WIDEST_NS]
-    return ([s for s in good if s.number <= first.before.number],
-            [s for s in good if first.after.number <= s.number <= second.before.number],
-            [s for s in good if second.after.number <= s.number])
+    parts = ([s for s in good if s.number <= first.before.number],
+             [s for s in good if first.after.number <= s.number <= second.before.number],
+             [s for s in good if second.after.number <= s.number])
+    for name, part in zip(("before hop 1", "between the hops", "after hop 2"), parts):
+        if len(narrowest(part)) < FEWEST:
+            raise ReportError(f"too few samples {name}")
+    return parts
 
 
-def measure(hop, before, after):
-    old, old_bound = deviation_at(hop.before.received, before)
-    new, new_bound = deviation_at(hop.after.received, after)
-    hop.gain_ns, hop.bound_ns = new - old, old_bound + new_bound
-    hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in after)
+def measure(hops, parts):
+    fitting = possible([narrowest(part) for part in parts])
+    for i, hop in enumerate(hops):
+        low = min(lines[i + 1][0] - lines[i][1] for lines in fitting)
+        high = max(lines[i + 1][1] - lines[i][0] for lines in fitting)
+        hop.gain_ns, hop.bound_ns = (low + high) / 2, (high - low) / 2
+        hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in parts[i + 1])
 
 
 def share_out(hops, samples):
@@ -206,9 +199,11 @@ def splats(directory):
 def write_curve(path, parts):
     """True time since the first sample in s, deviation since then in ms and its bounds; an empty line at each hop."""
     start = narrowest(parts[0])[0]
+    widths = sorted(s.width for part in parts for s in narrowest(part))
+    usual = widths[len(widths) // 2]
     with open(path, "w", encoding="ascii") as out:
         for part in parts:
-            for s in narrowest(part):
+            for s in (s for s in narrowest(part) if s.width < 3 * usual):
                 print(f"{(s.time - start.time) / 1e9:.4f}\t{(s.middle - start.middle) / MS:.4f}\t"
                       f"{(s.low - start.middle) / MS:.4f}\t{(s.high - start.middle) / MS:.4f}", file=out)
             print(file=out)
@@ -251,8 +246,7 @@ def report(directory, kvm):
     hops = find_hops(samples, read_events(os.path.join(here, "events.tsv")))
     check_gaps(samples, hops, here)
     parts = stays(samples, hops)
-    for hop, before, after in zip(hops, parts, parts[1:]):
-        measure(hop, before, after)
+    measure(hops, parts)
     share_out(hops, samples)
     origin = write_curve(os.path.join(here, "curve.tsv"), parts)
     return hops, [row(kvm, hop, origin) for hop in hops]
