@@ -22,7 +22,7 @@
 
 #include <asm/pvclock-abi.h>
 #else
-/* User space brings its own u8 to u64, s8 and struct pvclock_vcpu_time_info. */
+/* User space, of 64 bits, brings its own u8 to u64, s8 and struct pvclock_vcpu_time_info. */
 static inline int fls64(u64 x)
 {
 	return x ? 64 - __builtin_clzll(x) : 0;
@@ -42,14 +42,14 @@ static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
 #define KVMCLOCK_NSEC_PER_SEC	1000000000ULL
 
 /*
- * Frequencies are in units of 2^-20 Hz: kHz would lose up to 1 ppm of a scaled
- * TSC's true frequency, this loses less than 10^-14 of it from 100 MHz up, and
+ * Frequencies are in units of 2^-20 Hz.  From 100 MHz up, kHz would lose up to
+ * 10 ppm of a scaled TSC's true frequency, this loses less than 10^-14 of it, and
  * still holds the highest frequency that KVM accepts, 2^31 kHz.
  */
 #define KVMCLOCK_HZ_FRAC_BITS	20
 
 /*
- * TSC differences up to 2^64 - 2^60 are taken as positive, the rest, up to
+ * TSC differences below 2^64 - 2^60 are taken as positive, the rest, up to
  * 2^60 cycles before the anchor, as negative: 100 years are positive up to
  * 5.4 GHz, and 54 of the 58 years in which a TSC of 10 GHz wraps.
  */
@@ -91,7 +91,8 @@ static inline u64 kvmclock_line_ns(const struct pvclock_vcpu_time_info *line, u6
  * @den is in [2^-30, 2^31).
  *
  * With a and b the bits of @num and @den, @num / @den is in
- * (2^(a - b - 1), 2^(a - b + 1)), so that @shift is a - b or a - b + 1.
+ * (2^(a - b - 1), 2^(a - b + 1)), so that @shift is a - b or a - b + 1, or one more
+ * where rounding carries.
  */
 static inline void kvmclock_fraction(u64 num, u64 den, u32 *mul, s8 *shift)
 {
