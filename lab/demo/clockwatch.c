@@ -21,9 +21,10 @@
  *   order, STEPS LARGEST
  *
  * where NUMBER counts the answers, so that a lost one is noticed, FLAGS are the
- * pvclock flags of vCPU 0, and the counts are those since the last answer. The clock is read between the arrival of the request and the
- * departure of the answer, so the two times that the outermost machine notes
- * enclose the reading, whatever the latency of the port.
+ * pvclock flags of vCPU 0, and the counts are those since the last answer. The
+ * clock is read between the arrival of the request and the departure of the
+ * answer, so the two times that the outermost machine notes enclose the
+ * reading, whatever the latency of the port.
  */
 #define _GNU_SOURCE
 #include <errno.h>

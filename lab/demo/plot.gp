@@ -2,27 +2,35 @@
 #
 #   gnuplot -e 'dir = "out/demo"' -e 'kvms = "stock ours"' lab/demo/plot.gp
 
-tsv = dir . "/demo.tsv"
-lines = "awk -F'\t' '$1 == \"%s\" && $2 == %d { print $%d }' %s"
-cell(kvm, hop, column) = system(sprintf(lines, kvm, hop, column, tsv))
+# Columns of demo.tsv, of which cell() fetches one.
+STOPPED = 7; GAIN = 9; BOUND = 10; LARGEST = 11; COUNT = 12; READINGS = 16; START = 18; END = 19
+fetch = "awk -F'\t' '$1 == \"%s\" && $2 == %d { print $%d }' %s/demo.tsv"
+cell(kvm, hop, column) = real(system(sprintf(fetch, kvm, hop, column, dir)))
 curve(kvm) = dir . "/" . kvm . "/curve.tsv"
-title_of(kvm) = kvm eq "ours" ? "this project's KVM clock" : "mainline's KVM clock (stock)"
-colour_of(kvm) = kvm eq "ours" ? "#1f6fb4" : "#c2561a"
+after = "awk '$1 >= %f { print $2; exit }' %s"
+level(kvm, time) = real(system(sprintf(after, time, curve(kvm))))
 
-STOPPED = 7; GAIN = 9; COUNT = 12; START = 18; END = 19
+name(kvm) = kvm eq "ours" ? "this project's KVM clock" : "mainline's KVM clock"
+colour(kvm) = kvm eq "ours" ? "#1f6fb4" : "#c2561a"
+back(count, largest) = count == 0 ? "no step back" : \
+	sprintf("%.0f step%s back, the largest %.0f ns,", count, count == 1 ? "" : "s", largest)
+summary(kvm) = sprintf("%s in %.0f million readings by 2 vCPUs", \
+	back(cell(kvm, 1, COUNT) + cell(kvm, 2, COUNT), \
+	     cell(kvm, 1, LARGEST) > cell(kvm, 2, LARGEST) ? cell(kvm, 1, LARGEST) : cell(kvm, 2, LARGEST)), \
+	(cell(kvm, 1, READINGS) + cell(kvm, 2, READINGS)) / 1e6)
 
 ink = "#333333"
-faint = "#d9d9d9"
-panels = words(kvms)
+soft = "#777777"
+band = "#f6ead0"
 
 set encoding utf8
-set border 3 linewidth 1 linecolor rgb ink
-set tics nomirror out scale 0.6 textcolor rgb ink
-set grid ytics linetype 1 linewidth 0.6 linecolor rgb "#e6e6e6"
-set style data lines
+set border 3 linewidth 1 linecolor rgb soft
+set tics nomirror out scale 0.5 textcolor rgb ink
+set grid ytics linetype 1 linewidth 0.6 linecolor rgb "#ebebeb"
+set bars 0
 unset key
 
-# One scale for all panels, with room for the labels above and below the curves.
+# One scale for all panels, with room for the hosts' names above the curves.
 low = 0; high = 0; last = 0
 do for [kvm in kvms] {
 	stats curve(kvm) using 1:2 nooutput
@@ -30,55 +38,49 @@ do for [kvm in kvms] {
 	if (STATS_max_y > high) { high = STATS_max_y }
 	if (STATS_max_x > last) { last = STATS_max_x }
 }
-span = high - low
-if (span < 1) { span = 1 }
-set yrange [low - 0.12 * span : high + 0.30 * span]
-set xrange [0 : last * 1.02]
-top = high + 0.22 * span
+span = high - low < 1 ? 1 : high - low
+set yrange [low - 0.17 * span : high + 0.24 * span]
+set xrange [0 : last * 1.01]
+top = high + 0.17 * span
+bottom = low - 0.07 * span
 
 do for [kind in "png svg"] {
 	if (kind eq "png") {
-		set terminal pngcairo size 1360, 620 font "DejaVu Sans,12" background "#ffffff"
+		set terminal pngcairo size 1400, 640 font "DejaVu Sans,12" background "#ffffff"
 	} else {
-		set terminal svg size 1360, 620 dynamic font "DejaVu Sans,15" background "#ffffff"
+		set terminal svg size 1400, 640 dynamic font "DejaVu Sans,16" background "#ffffff"
 	}
 	set output dir . "/clock." . kind
-	set multiplot layout 1, panels margins 0.075, 0.985, 0.13, 0.80 spacing 0.045, 0 \
-		title "A Linux guest under an unmodified QEMU, migrated live from host A to host B and back" \
-		font "DejaVu Sans Bold,15" offset 0, -0.6
-	panel = 0
-	do for [kvm in kvms] {
-		panel = panel + 1
-		unset object
-		unset label
-		unset arrow
-		set title title_of(kvm) font "DejaVu Sans Bold,13" textcolor rgb colour_of(kvm) offset 0, 0.4
-		set xlabel "true time: the physical machine's clock (s)" textcolor rgb ink
-		if (panel == 1) {
-			set ylabel "guest's clock − true time (ms)" textcolor rgb ink
-		} else {
-			unset ylabel
-		}
+	set multiplot layout 1, words(kvms) margins 0.07, 0.985, 0.17, 0.79 spacing 0.05, 0 \
+		title "A Linux guest under an unmodified QEMU, live-migrated from host A to host B and back" \
+		font ",16" textcolor rgb ink offset 0, -0.7
+	set label 1 at screen 0.985, 0.025 right textcolor rgb soft font ",10" \
+		"Bars: what each reading of the guest's clock, bracketed by the physical machine's, allows. " . \
+		"QEMU resumes the clock where it stopped: the downtime is what it loses."
+	do for [i = 1:words(kvms)] {
+		kvm = word(kvms, i)
+		set title "{/:Bold=14 " . name(kvm) . "}\n{/=11 " . summary(kvm) . "}" textcolor rgb colour(kvm) offset 0, 0.3
+		set xlabel "true time, by the physical machine's clock (s)" textcolor rgb ink
+		if (i == 1) { set ylabel "guest's clock − true time (ms)" textcolor rgb ink offset 0.5, 0 }
+		else { unset ylabel }
 		x0 = 0
 		do for [hop = 1:2] {
-			start = real(cell(kvm, hop, START)); end = real(cell(kvm, hop, END))
-			set object rectangle from start, graph 0 to end, graph 1 behind \
-				fillcolor rgb "#f3e3b3" fillstyle solid noborder
-			set label hop == 1 ? "on host A" : "on host B" at (x0 + start) / 2, top center textcolor rgb ink
-			gain = real(cell(kvm, hop, GAIN))
-			set label sprintf("%+.1f ms", gain) at end + 0.012 * last, \
-				real(system(sprintf("awk '$1 >= %f { print $2; exit }' %s", end, curve(kvm)))) + 0.06 * span \
-				left font "DejaVu Sans Bold,12" textcolor rgb colour_of(kvm)
-			set label sprintf("down %.0f ms", real(cell(kvm, hop, STOPPED))) at (start + end) / 2, graph 0.03 center \
-				font "DejaVu Sans,10" textcolor rgb "#7a6420"
+			begin = cell(kvm, hop, START); end = cell(kvm, hop, END); middle = (begin + end) / 2
+			new = level(kvm, end); old = new - cell(kvm, hop, GAIN)
+			set object hop rectangle from begin, graph 0 to end, graph 1 behind \
+				fillcolor rgb band fillstyle solid border rgb band linewidth 3
+			set label 10 + hop sprintf("on host %s", hop == 1 ? "A" : "B") at (x0 + begin) / 2, top center textcolor rgb soft
+			set arrow hop from middle, old to middle, new filled size screen 0.007, 18 linewidth 1.6 linecolor rgb colour(kvm)
+			set label 20 + hop sprintf("%+.0f ± %.0f ms", cell(kvm, hop, GAIN), cell(kvm, hop, BOUND)) \
+				at begin - 0.015 * last, (old + new) / 2 right font ",13" textcolor rgb colour(kvm)
+			set label 30 + hop sprintf("stopped\n%.0f ms", cell(kvm, hop, STOPPED)) at end + 0.008 * last, bottom left \
+				font ",10" textcolor rgb "#8a6d1f"
 			x0 = end
 		}
-		set label "on host A" at (x0 + last) / 2, top center textcolor rgb ink
-		steps = int(cell(kvm, 1, COUNT)) + int(cell(kvm, 2, COUNT))
-		set label sprintf("%s step%s back seen by any vCPU", steps == 0 ? "no" : sprintf("%d", steps), steps == 1 ? "" : "s") \
-			at graph 0.98, graph 0.80 right font "DejaVu Sans,11" textcolor rgb ink
-		plot curve(kvm) using 1:3:4 with filledcurves fillcolor rgb colour_of(kvm) fillstyle transparent solid 0.25 noborder, \
-		     curve(kvm) using 1:2 linewidth 2.6 linecolor rgb colour_of(kvm)
+		set label 13 "on host A" at (x0 + last) / 2, top center textcolor rgb soft
+		plot curve(kvm) using 1:2:3:4 with yerrorbars pointtype 0 linewidth 1 linecolor rgb "#c8c8c8", \
+		     curve(kvm) using 1:2 with lines linewidth 3 linecolor rgb colour(kvm)
+		unset label 1
 	}
 	unset multiplot
 	unset output

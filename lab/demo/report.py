@@ -13,8 +13,10 @@ slope's being the same.
 Exits with 1 where ours let a vCPU see time go back, where a run is incomplete, or where a kernel complained.
 """
 
+import math
 import os
 import re
+import statistics
 import sys
 from dataclasses import dataclass
 
@@ -147,13 +149,13 @@ def offsets(slope, parts):
 
 
 def possible(parts):
-    """The offsets for each slope that fits all stays; where none does, for the one that misses by least."""
-    tries = [offsets(step * RATE_STEP, parts) for step in range(-RATE_STEPS, RATE_STEPS + 1)]
-    fitting = [lines for lines in tries if all(low <= high for low, high in lines)]
+    """Slope and offsets for each slope that fits all stays; where none does, for the one that misses by least."""
+    tries = [(step * RATE_STEP, offsets(step * RATE_STEP, parts)) for step in range(-RATE_STEPS, RATE_STEPS + 1)]
+    fitting = [(slope, lines) for slope, lines in tries if all(low <= high for low, high in lines)]
     if fitting:
         return fitting
-    best = min(tries, key=lambda lines: max(low - high for low, high in lines))
-    return [[(min(pair), max(pair)) for pair in best]]
+    slope, best = min(tries, key=lambda one: max(low - high for low, high in one[1]))
+    return [(slope, [(min(pair), max(pair)) for pair in best])]
 
 
 def stays(samples, hops):
@@ -170,12 +172,15 @@ def stays(samples, hops):
 
 
 def measure(hops, parts):
+    """Fill in what the hops did; return the likeliest lines, slope and offsets: those with the most room to both sides."""
     fitting = possible([narrowest(part) for part in parts])
     for i, hop in enumerate(hops):
-        low = min(lines[i + 1][0] - lines[i][1] for lines in fitting)
-        high = max(lines[i + 1][1] - lines[i][0] for lines in fitting)
+        low = min(lines[i + 1][0] - lines[i][1] for _, lines in fitting)
+        high = max(lines[i + 1][1] - lines[i][0] for _, lines in fitting)
         hop.gain_ns, hop.bound_ns = (low + high) / 2, (high - low) / 2
         hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in parts[i + 1])
+    slope, lines = max(fitting, key=lambda one: min(high - low for low, high in one[1]))
+    return slope, [(low + high) / 2 for low, high in lines]
 
 
 def share_out(hops, samples):
@@ -196,18 +201,22 @@ def splats(directory):
     return found
 
 
-def write_curve(path, parts):
-    """True time since the first sample in s, deviation since then in ms and its bounds; an empty line at each hop."""
-    start = narrowest(parts[0])[0]
-    widths = sorted(s.width for part in parts for s in narrowest(part))
-    usual = widths[len(widths) // 2]
+def write_curve(path, parts, fit):
+    """True time since the first sample in s, the deviation that the lines say, and its bounds by the sample (none at the ends
+    of a stay); all since the first one, in ms. An empty line at each hop."""
+    slope, lines = fit
+    start = parts[0][0].time
+    base = lines[0] + slope * start
+    usual = statistics.median(s.width for part in parts for s in narrowest(part))
     with open(path, "w", encoding="ascii") as out:
-        for part in parts:
-            for s in (s for s in narrowest(part) if s.width < 3 * usual):
-                print(f"{(s.time - start.time) / 1e9:.4f}\t{(s.middle - start.middle) / MS:.4f}\t"
-                      f"{(s.low - start.middle) / MS:.4f}\t{(s.high - start.middle) / MS:.4f}", file=out)
+        for part, line in zip(parts, lines):
+            shown = [s for s in narrowest(part) if s.width < 3 * usual]
+            for time, low, high in ([(part[0].received, math.nan, math.nan)] + [(s.time, s.low, s.high) for s in shown]
+                                    + [(part[-1].received, math.nan, math.nan)]):
+                print(f"{(time - start) / 1e9:.4f}\t{(line + slope * time - base) / MS:.4f}\t"
+                      f"{(low - base) / MS:.4f}\t{(high - base) / MS:.4f}", file=out)
             print(file=out)
-    return start.time
+    return start
 
 
 def largest(hop):
@@ -246,9 +255,9 @@ def report(directory, kvm):
     hops = find_hops(samples, read_events(os.path.join(here, "events.tsv")))
     check_gaps(samples, hops, here)
     parts = stays(samples, hops)
-    measure(hops, parts)
+    fit = measure(hops, parts)
     share_out(hops, samples)
-    origin = write_curve(os.path.join(here, "curve.tsv"), parts)
+    origin = write_curve(os.path.join(here, "curve.tsv"), parts, fit)
     return hops, [row(kvm, hop, origin) for hop in hops]
 
 
