@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Build the series for a base as git commits on top of the commit "base", and check them out in out/BASE/ours.
 
-    lab/apply.py BASE [-v]
+    lab/apply.py BASE [-v] [--strict]
 
 Each directory series/NNNN-name is one commit: `message`, and `apply` with one action a line (series/README tells which).
-The same input gives the same commits. Whatever has no effect or does not fit stops the run and is named.
+The same input gives the same commits. Whatever has no effect or does not fit stops the run and is named. -v tells what
+became of comments, --strict also refuses files of the repository that are in no commit.
 """
 import fcntl
 import glob
@@ -60,12 +61,13 @@ class Cache:
     """What spatch and the tidying made of a content, addressed by the hash of everything that went in."""
 
     def __init__(self, directory):
-        self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.tools = [Path(m.__file__).read_text() for m in (semantic, tidy)]
+        self.directory, self.tools = directory, {}
 
-    def get(self, make, *inputs):
-        key = hashlib.sha256(json.dumps([self.tools, inputs]).encode()).hexdigest()
+    def get(self, tool, make, *inputs):
+        """tool: the module that does the work; a change of it is a change of the input."""
+        code = self.tools.setdefault(tool, Path(tool.__file__).read_text())
+        key = hashlib.sha256(json.dumps([code, inputs]).encode()).hexdigest()
         path = self.directory / key
         if path.exists():
             return json.loads(path.read_text())
@@ -105,8 +107,8 @@ class Commit:
 
 
 class Series:
-    def __init__(self, base, tree, verbose):
-        self.base, self.tree, self.verbose = base, tree, verbose
+    def __init__(self, base, tree):
+        self.base, self.tree = base, tree
         self.bases = ROOT / 'bases' / base
         silent = read_list(self.bases / 'silent')
         self.absent = {entry.split()[1] for entry in silent if entry.startswith('file ')}
@@ -190,9 +192,9 @@ class Series:
         for name in names:
             rules = commit.cocci(name).read_text()
             semantic.parse(rules, name)
-            text, hits = self.cache.get(lambda: self.slow(name, path, rules, text), 'spatch', rules, path, text)
+            text, hits = self.cache.get(semantic, lambda: self.slow(name, path, rules, text), rules, path, text)
             ran.append((name, rules, hits))
-        text, report = self.cache.get(lambda: tidy.tidy(before, text, keep), 'tidy', before, text, keep)
+        text, report = self.cache.get(tidy, lambda: tidy.tidy(before, text, keep), before, text, keep)
         return path, text, ran, report
 
     @staticmethod
@@ -303,8 +305,15 @@ def check_out(ours, stream):
     return new != old
 
 
+def unused(series):
+    """Files of the repository at in-tree paths that no commit of the series has."""
+    listed = subprocess.run(['git', '-C', str(ROOT), 'ls-files', 'arch', 'include', 'Documentation', 'tools', 'MAINTAINERS'],
+                            stdout=subprocess.PIPE, text=True).stdout.split()
+    return [path for path in listed if path not in series.owner]
+
+
 def main(arguments):
-    verbose = '-v' in arguments
+    verbose, strict = '-v' in arguments, '--strict' in arguments
     base = next((a for a in arguments if not a.startswith('-')), os.environ.get('BASE', '7.3'))
     stock, ours = OUT / base / 'stock', OUT / base / 'ours'
     if not (ROOT / 'bases' / base / 'base').exists():
@@ -316,11 +325,13 @@ def main(arguments):
     with open(OUT / f'.lock.apply-{base}', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         copy_tree(stock, ours)
-        series = Series(base, ours, verbose)
+        series = Series(base, ours)
         stream = series.stream()
         changed = check_out(ours, stream)
         (OUT / 'logs').mkdir(exist_ok=True)
         (OUT / 'logs' / f'apply-{base}.log').write_text('\n'.join(series.report) + '\n')
+    if strict and unused(series):
+        raise Stop('in no commit of the series: ' + ' '.join(unused(series)))
     if verbose:
         print('\n'.join(series.report))
     say(f'{len(series.commits)} commits on {base}, {"checked out" if changed else "nothing changed"}')

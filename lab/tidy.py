@@ -69,6 +69,7 @@ def tidy(old_text, new_text, keep):
         report += ['empty #if dropped'] * n
     drop = set()
     for tag, i1, _, j1, j2 in opcodes(old, new):
+        new[j1:j2] = [line.rstrip() for line in new[j1:j2]]
         start = comment_before(new, j1) if tag in 'cd' and old[i1].strip() else None
         if start is not None:
             text = words(new[start:j1])

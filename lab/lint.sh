@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Lint the repository: our C files with checkpatch and sparse, scripts with shellcheck, Python compiles, the overlay's own
+# tests, semantic patches all effective, nothing left of what they removed, no path of a machine.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/kernel-lint.sh"
+
+LOG=$LOGS/lint
+
+# verdict NAME COMMAND...: silent or not.
+verdict() {
+	local name=$1 log
+	shift
+	log=$LOG/$(tr -c 'a-z0-9\n' - <<<"$name").log
+	if "$@" >"$log" 2>&1; then
+		pass "$name"
+	else
+		fail "$name"
+		head -n 60 "$log"
+	fi
+}
+
+tracked() { git -C "$ROOT" ls-files "$@"; }
+
+shell_scripts() {
+	local f
+	tracked | while read -r f; do
+		case $f in
+		*.sh) echo "$f" ;;
+		*) [ ! -f "$ROOT/$f" ] || ! head -n 1 "$ROOT/$f" | tr -d '\0' | grep -qE '^#!.*[/ ](ba)?sh\b' || echo "$f" ;;
+		esac
+	done
+}
+
+run_shellcheck() {
+	local files
+	mapfile -t files < <(shell_scripts)
+	cd "$ROOT"
+	shellcheck -x "${files[@]}"
+}
+
+compile_python() {
+	cd "$ROOT"
+	tracked '*.py' | xargs python3 -c 'import sys
+for f in sys.argv[1:]: compile(open(f).read(), f, "exec")'
+}
+
+# Fragments are no files that checkpatch understands; the series' check sees them as patches.
+checkpatch_files() {
+	local files
+	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 lab/demo | grep -E '\.([ch]|rst)$')
+	cd "$ROOT"
+	checkpatch "$OURS" "$LOG/checkpatch.out" --file "${files[@]}" || { cat "$LOG/checkpatch.out"; return 1; }
+}
+
+# What lab/checkpatch-known excuses must still be said.
+known_is_current() {
+	local file type
+	mapfile -t files < <(sed -E '/^(#|$)/d; s/ .*//' "$ROOT/lab/checkpatch-known" | sort -u)
+	cd "$ROOT"
+	raw_checkpatch "$OURS" --file "${files[@]}" >"$LOG/checkpatch.raw" 2>/dev/null
+	while read -r file type _; do
+		case $file in '' | '#'*) continue ;; esac
+		grep -qE "^$file:[0-9]+: [A-Z]+:$type:" "$LOG/checkpatch.raw" || { echo "$file $type is not said any more"; return 1; }
+	done <"$ROOT/lab/checkpatch-known"
+}
+
+# C=2 runs sparse on what is built already, so no object changes.
+run_sparse() {
+	local files objs
+	mapfile -t files < <(kgit -C "$OURS" diff --name-only --diff-filter=A base HEAD)
+	mapfile -t objs < <(objects "${files[@]}")
+	[ ${#objs[@]} -eq 0 ] || kmake "$OURS" -k C=2 "${objs[@]}" >"$LOG/sparse.out" 2>&1 || { cat "$LOG/sparse.out"; return 1; }
+	! grep -E '(warning|error):' "$LOG/sparse.out"
+}
+
+# The machine that this runs on must not show: the checkout's place, the user's home.
+machine_paths() {
+	local pattern
+	pattern=$(printf '%s\n' "$ROOT/" "/wo""rk/" "/ho""me/" "${HOME%/}/" | grep -vxF -e / -e /root/ | paste -sd'|')
+	! git -C "$ROOT" grep -nIE "$pattern"
+}
+
+no_trailing_space() {
+	! git -C "$ROOT" grep -nIE '[[:blank:]]+$' -- ':!*.diff'
+}
+
+need git perl sparse spatch shellcheck python3
+need_base
+mkdir -p "$LOG"
+: >"$LOG/sparse.out"
+
+verdict "shellcheck" run_shellcheck
+verdict "python compiles" compile_python
+verdict "tests of the overlay" python3 "$ROOT/lab/test_overlay.py"
+verdict "semantic patches all effective, every file in one commit" "$ROOT/lab/apply.py" "$BASE" --strict
+verdict "nothing mentions what was removed" "$ROOT/lab/leftovers.py" "$OURS"
+verdict "checkpatch --strict" checkpatch_files
+verdict "checkpatch-known is current" known_is_current
+verdict "sparse" run_sparse
+verdict "no absolute path of a machine" machine_paths
+verdict "no trailing blanks" no_trailing_space
+totals

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Prove the exported series: 'git am' each patch on a fresh copy of the pristine base; after each, KVM builds, checkpatch,
+# sparse and W=1 are silent; at the end other configurations build, and the tree is the one that 'make' built.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/kernel-lint.sh"
+
+SERIES=$OUT/series/$BASE
+TREE=$OUT/$BASE/series-check
+LOG=$LOGS/series-check
+NOTHING=99
+KVM_KO=(arch/x86/kvm/kvm.ko arch/x86/kvm/kvm-amd.ko arch/x86/kvm/kvm-intel.ko virt/lib/irqbypass.ko)
+
+# Files that the last commit touches, and those among all that the series touches which the base has.
+touched() { kgit -C "$TREE" diff --name-only --diff-filter=d HEAD^ HEAD; }
+base_files() { kgit -C "$OURS" diff --name-only --diff-filter=M base series; }
+
+fresh_copy() {
+	rm -rf "$TREE"
+	run "fresh copy of the built base" "$LOG/copy.log" cp -a "$STOCK" "$TREE"
+	kgit -C "$TREE" checkout -q -f --detach base
+	[ -z "$(kgit -C "$TREE" status --porcelain -uno)" ] || die "the base tree is not pristine" "Run 'make clean'."
+}
+
+am() {
+	GIT_COMMITTER_NAME=check GIT_COMMITTER_EMAIL=check@localhost \
+		kgit -C "$TREE" am -q --no-gpg-sign "$1" >"$LOG/am.log" 2>&1
+}
+
+build() {
+	local kos=("${KVM_KO[@]}")
+	if [ -f "$TREE/arch/x86/kvm/tests/kvmclock_kunit.c" ]; then
+		"$TREE/scripts/config" --file "$TREE/.config" -m KVM_CLOCK_KUNIT_TEST
+		kos+=(arch/x86/kvm/tests/kvmclock_kunit.ko)
+	fi
+	try "building KVM" "$1" kmake "$TREE" "${kos[@]}" && ! grep -E 'warning:|^WARNING' "$1"
+}
+
+make_selftests() {
+	kmake "$TREE" headers && mkdir -p "$TREE/selftests.out" &&
+		make -C "$TREE/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory OUTPUT="$TREE/selftests.out" \
+			"${@/#/$TREE/selftests.out/}"
+}
+
+selftests() {
+	local tests
+	mapfile -t tests < <(touched | sed -nE 's,^tools/testing/selftests/kvm/(x86/[^/]*)\.c$,\1,p')
+	try "building ${#tests[@]} selftests" "$1" make_selftests "${tests[@]}" && ! grep -E 'warning:' "$1"
+}
+
+# What this commit's C files say beyond what the base's files of the same name say.
+new_warnings() {
+	local files objs
+	mapfile -t files < <(touched)
+	mapfile -t objs < <(objects "${files[@]}")
+	[ ${#objs[@]} -gt 0 ] || return "$NOTHING"
+	warnings "$TREE" "$1" "${objs[@]}" >"$LOG/now" || return 1
+	comm -13 "$LOG/stock" "$LOG/now" | tee "$LOG/new"
+	[ ! -s "$LOG/new" ]
+}
+
+# verdict NAME LOG COMMAND...: passes, fails and shows why, or has NOTHING to do.
+verdict() {
+	local name=$1 log=$2 rc=0
+	shift 2
+	"$@" || rc=$?
+	if [ $rc -eq 0 ]; then
+		pass "$name"
+	elif [ $rc -ne "$NOTHING" ]; then
+		fail "$name"
+		grep -E 'error|ERROR|warning|WARNING|CHECK:|undefined' -A 3 "$log" | grep -v 'not remade' | head -n 40
+		echo "    log: ${log#"$ROOT"/}"
+	fi
+}
+
+check_commit() {
+	local patch=$1 n
+	n=$(basename "$patch" | cut -c1-4)
+	info "$(basename "$patch")"
+	if ! am "$patch"; then
+		fail "$n git am"
+		cat "$LOG/am.log"
+		totals
+		exit 1
+	fi
+	pass "$n git am"
+	verdict "$n checkpatch --strict" "$LOG/$n-checkpatch.log" checkpatch "$TREE" "$LOG/$n-checkpatch.log" "$patch"
+	verdict "$n builds" "$LOG/$n-build.log" build "$LOG/$n-build.log"
+	verdict "$n sparse and W=1" "$LOG/$n-warnings.log" new_warnings "$LOG/$n-warnings.log"
+	if touched | grep -q ^tools/testing/selftests/kvm/; then
+		verdict "$n selftests build" "$LOG/$n-selftests.log" selftests "$LOG/$n-selftests.log"
+	fi
+}
+
+# variant NAME OPTION...: the final state with options of KVM off; the objects of KVM are enough.
+variant() {
+	local name=$1 o
+	shift
+	cp "$LOG/config" "$TREE/.config"
+	for o; do "$TREE/scripts/config" --file "$TREE/.config" -d "$o"; done
+	kmake "$TREE" -s olddefconfig
+	for o; do
+		! grep -q "^CONFIG_$o=" "$TREE/.config" || return 1
+	done
+	try "building KVM, $name" "$LOG/variant.log" kmake "$TREE" "${KVM_KO[@]}" &&
+		! grep -E 'warning:|^WARNING' "$LOG/variant.log"
+}
+
+# A 32-bit host. Nothing is linked there, so look for the helpers of libgcc that the kernel does not have.
+variant_32() {
+	sed -E '/64BIT|UNWINDER|LOCALVERSION/d' "$ROOT/lab/config" >"$LOG/config-32"
+	kmake "$TREE" -s ARCH=i386 KCONFIG_ALLCONFIG="$LOG/config-32" allnoconfig &&
+		grep -q '^CONFIG_X86_32=y' "$TREE/.config" && grep -q '^CONFIG_KVM=m' "$TREE/.config" &&
+		try "building KVM for a 32-bit host" "$LOG/variant.log" kmake "$TREE" ARCH=i386 prepare arch/x86/kvm/ &&
+		! grep -E 'warning:|^WARNING' "$LOG/variant.log" &&
+		! nm -u "$TREE"/arch/x86/kvm/kvm*.o | grep -E '__u?(div|mod)[dt]i3|__mul[dt]i3|__u?cmpdi2|__a?shl?[lr]?[dt]i3'
+}
+
+same_tree() { kgit -C "$TREE" diff --stat --exit-code "$built" HEAD >"$1"; }
+
+need git gcc make perl sparse
+need_base
+need_disk 6 "$OUT"
+lock "series-check-$BASE"
+mkdir -p "$LOG"
+[ -f "$SERIES/0000-cover-letter.patch" ] || die "no series there" "Run 'make series BASE=$BASE' first."
+if grep -q '\*\*\*.*HERE \*\*\*' "$SERIES/0000-cover-letter.patch"; then fail "cover letter"; else pass "cover letter"; fi
+
+# What make built, as of now: a tree object is the same in every repository, but the copy needs ours to show a difference.
+built=$(kgit -C "$OURS" rev-parse 'HEAD^{tree}')
+fresh_copy
+echo "$OURS/.git/objects" >"$TREE/.git/objects/info/alternates"
+mapfile -t files < <(base_files)
+stock_warnings "$TREE" "${files[@]}" >"$LOG/stock"
+for patch in "$SERIES"/0*[1-9]*.patch; do
+	check_commit "$patch"
+done
+verdict "the tree is the one that make built" "$LOG/diff.log" same_tree "$LOG/diff.log"
+
+cp "$TREE/.config" "$LOG/config"
+verdict "builds without CONFIG_KVM_XEN" "$LOG/variant.log" variant "no Xen" KVM_XEN
+verdict "builds without CONFIG_KVM_HYPERV" "$LOG/variant.log" variant "no Hyper-V" KVM_HYPERV
+verdict "builds without both" "$LOG/variant.log" variant "no Xen, no Hyper-V" KVM_XEN KVM_HYPERV
+verdict "builds for a 32-bit host" "$LOG/variant.log" variant_32
+rm -rf "$TREE"
+totals
