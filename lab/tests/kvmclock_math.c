@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kvmclock_math.h compiles and works in user space, as its comment says.  The
+ * KUnit tests tell whether it is right; here a few values of each function and
+ * the guest's own arithmetic are enough to see that it is the same.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int8_t s8;
+
+struct pvclock_vcpu_time_info {
+	u32 version;
+	u32 pad0;
+	u64 tsc_timestamp;
+	u64 system_time;
+	u32 tsc_to_system_mul;
+	s8 tsc_shift;
+	u8 flags;
+	u8 pad[2];
+};
+
+#include "kvmclock_math.h"
+
+#define ROWS	1000000
+
+static int failed;
+
+#define expect(is, should) expect_u64(__LINE__, #is, is, should)
+
+static void expect_u64(int line, const char *what, u64 is, u64 should)
+{
+	if (is == should)
+		return;
+	printf("%s:%d: %s is 0x%llx, not 0x%llx\n", __FILE__, line, what,
+	       (unsigned long long)is, (unsigned long long)should);
+	failed++;
+}
+
+static void test_values(void)
+{
+	struct pvclock_vcpu_time_info line = { .tsc_timestamp = 1000, .system_time = 77 };
+
+	kvmclock_line_set_rate(&line, kvmclock_tsc_freq(1500000, 1ULL << 48, 48));
+	expect(line.tsc_to_system_mul, 0xaaaaaaab);
+	expect(line.tsc_shift, 0);
+	expect(kvmclock_line_ns(&line, 1003), 79);
+	expect(kvmclock_line_ns(&line, 0), 77);
+	expect(kvmclock_line_ns(&line, 1000 + KVMCLOCK_MAX_DELTA), 0xa00000004fffffff + 77);
+	expect(kvmclock_line_ns(&line, 1000 + KVMCLOCK_MAX_DELTA + 1), 77);
+	expect(kvmclock_line_slack_ns(&line), 1);
+	expect(kvmclock_scale_delta(~0ULL, ~0U, -31), 0x1fffffffd);
+	expect(kvmclock_tsc_freq(2300000, 0xa6f4de9b, 32), 0x59682eff8ec04);
+
+	kvmclock_line_set_rate(&line, kvmclock_tsc_freq(2300000, 1, 0));
+	expect(line.tsc_to_system_mul, 0xde9bd37a);
+	expect((u8)line.tsc_shift, (u8)-1);
+	expect(kvmclock_line_slack_ns(&line), 2);
+}
+
+/* xorshift64* */
+static u64 random_u64(void)
+{
+	static u64 x = 42;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	return x * 0x2545f4914f6cdd1d;
+}
+
+/* As a guest evaluates its page. */
+static u64 guest_ns(const struct pvclock_vcpu_time_info *line, u64 tsc)
+{
+	u64 delta = tsc - line->tsc_timestamp;
+
+	if (line->tsc_shift < 0)
+		delta >>= -line->tsc_shift;
+	else
+		delta <<= line->tsc_shift;
+	return line->system_time + (u64)((__uint128_t)delta * line->tsc_to_system_mul >> 32);
+}
+
+/* For 2^62 ns, or 146 years, at any frequency from 1 kHz to 2^31 kHz. */
+static void test_guest(void)
+{
+	int i;
+
+	for (i = 0; i < ROWS && !failed; i++) {
+		u64 khz = (random_u64() >> (33 + random_u64() % 31)) + 1;
+		u64 delta = (__uint128_t)khz * (random_u64() >> 2) / 1000000;
+		struct pvclock_vcpu_time_info line = {
+			.tsc_timestamp = random_u64(),
+			.system_time = random_u64() >> 2,
+		};
+		u64 tsc = line.tsc_timestamp + delta;
+
+		if (delta > KVMCLOCK_MAX_DELTA)
+			continue;
+		kvmclock_line_set_rate(&line, kvmclock_tsc_freq(khz, 1, 0));
+		expect(kvmclock_line_ns(&line, tsc), guest_ns(&line, tsc));
+	}
+}
+
+int main(void)
+{
+	test_values();
+	test_guest();
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
