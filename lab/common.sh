@@ -119,7 +119,7 @@ kmake() {
 	local tree=$1 cc=gcc
 	shift
 	! command -v ccache >/dev/null || cc='ccache gcc'
-	make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" LOCALVERSION= \
+	make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" CHECK="$ROOT/lab/sparse" LOCALVERSION= \
 		KBUILD_BUILD_USER=kvmclock KBUILD_BUILD_HOST=lab KBUILD_BUILD_TIMESTAMP=@0 "$@"
 }
 

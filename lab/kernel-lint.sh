@@ -34,6 +34,7 @@ warnings() {
 	local tree=$1 log=$2 rc=0
 	shift 2
 	try "sparse and W=1, $# files" "$log" kmake "$tree" -k C=2 W=1 "$@" >&2 || rc=$?
+	grep 'not available or not up to date' "$log" >&2 && return 1
 	sed -nE 's/^([^ ]+\.[ch]):[0-9]+(:[0-9]+)?: (warning|error): /\1: \3: /p' "$log" | sort -u
 	return $rc
 }
@@ -44,7 +45,7 @@ stock_warnings() {
 	shift
 	mapfile -t objs < <(objects "$@")
 	[ ${#objs[@]} -gt 0 ] || return 0
-	key=$({ echo "$@"; cat "$tree/.config" "$BASETXT"; sparse --version; } | sha256sum | cut -c1-32)
+	key=$({ echo "$@"; cat "$tree/.config" "$BASETXT" "$ROOT/lab/sparse"; sparse --version; } | sha256sum | cut -c1-32)
 	cached=$OUT/cache/warnings/$key
 	if [ ! -f "$cached" ]; then
 		mkdir -p "${cached%/*}"
