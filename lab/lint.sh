@@ -98,6 +98,7 @@ verdict "nothing mentions what was removed" "$ROOT/lab/leftovers.py" "$OURS"
 verdict "checkpatch --strict" checkpatch_files
 verdict "checkpatch-known is current" known_is_current
 verdict "sparse" run_sparse
+verdict "kvmclock_math.h in user space" "$ROOT/lab/tests/kvmclock_math.sh"
 verdict "no absolute path of a machine" machine_paths
 verdict "no trailing blanks" no_trailing_space
 totals
