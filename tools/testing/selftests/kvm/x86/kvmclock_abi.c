@@ -435,6 +435,33 @@ static bool test_disabled_page(void)
 	return ok && check(memcmp(&before, kc.page[1], sizeof(before)), "an enabled one did not");
 }
 
+/*
+ * A guest may put its clock where there is no memory, or across a page boundary.
+ * It gets none, then, but nothing worse happens, and it can have one later.
+ */
+static bool test_bad_page(void)
+{
+	gpa_t page = addr_gva2gpa(kc.vm, kc.guest_gva[1]) & ~4095UL;
+	const u64 bad[] = { 1UL << 40, -4096UL, page + 4096 - 16, page + 4096 - 2 };
+	struct pvclock_vcpu_time_info *time = kc.page[1];
+	bool ok = true;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		kc.page[1] = NULL;
+		kvmclock_run(&kc, 1, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW,
+			     bad[i] | KVM_MSR_ENABLED);
+		kvmclock_set(&kc, (20 + i) * NSEC_PER_SEC, 0, 0);
+		kvmclock_settle(&kc);
+		ok &= check(kvmclock_get(&kc).flags == KVMCLOCK_MASTER_FLAGS, "at %lx", bad[i]);
+
+		kvmclock_enable(&kc, 1, 0);
+		ok &= check(kvmclock_eval(time, time->tsc_timestamp) >= (20 + i) * NSEC_PER_SEC,
+			    "no clock after %lx", bad[i]);
+	}
+	return ok;
+}
+
 static int ctrl(struct kvm_vcpu *vcpu)
 {
 	return __vcpu_ioctl(vcpu, KVM_KVMCLOCK_CTRL, NULL) ? errno : 0;
@@ -551,6 +578,7 @@ static const struct {
 	{ "set_without_vcpu", test_set_without_vcpu },
 	{ "msrs_read_back", test_msrs_read_back },
 	{ "disabled_page", test_disabled_page },
+	{ "bad_page", test_bad_page },
 	{ "ctrl_without_clock", test_ctrl_without_clock },
 	{ "ctrl", test_ctrl },
 	{ "stat_set", test_stat_set, no_stats },

@@ -31,6 +31,9 @@ static const int round_age_ms[] = { 20, 20, 1000, 1000 };
 
 #define NR_ROUNDS	((int)ARRAY_SIZE(round_age_ms))
 
+/* How many events in random order. */
+static int nr_random = 40;
+
 /* Far enough for a wrong frequency to show, in host TSC cycles: about an hour. */
 static u64 far_cycles(void)
 {
@@ -279,7 +282,7 @@ static void xen_vcpu_info(struct kvmclock_vm *kc)
 
 	for (i = 0; i < NR_VCPUS; i++) {
 		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, KVM_XEN_INVALID_GPA);
-		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, spare_page(kc) + 128 * i);
+		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_INFO, spare_page(kc) + 2048 + 128 * i);
 	}
 }
 
@@ -290,7 +293,7 @@ static void xen_time_info(struct kvmclock_vm *kc)
 	for (i = 0; i < NR_VCPUS; i++) {
 		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO, KVM_XEN_INVALID_GPA);
 		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO,
-			 spare_page(kc) + 1024 + 128 * i);
+			 spare_page(kc) + 3072 + 128 * i);
 	}
 }
 
@@ -510,6 +513,62 @@ static void test_events(void)
 			report_event(mode, e);
 }
 
+/* ---- All events in one VM, at random, but always the same ---- */
+
+static void test_random_order(int mode)
+{
+	const char *name = kvmclock_modes()[mode].name;
+	struct kvmclock_series steps = {};
+	struct kvmclock_shot before, after;
+	struct kvmclock_vm kc;
+	bool ok = true;
+	char key[96];
+	int i, e;
+
+	kvmclock_vm_create(&kc, kvmclock_modes()[mode].khz, NR_VCPUS, MAX_VCPUS);
+	for (e = 0; e < NR_EVENTS; e++)
+		if (events[e].prepare && !event_missing(&events[e]))
+			events[e].prepare(&kc);
+	kvmclock_settle(&kc);
+
+	srandom(1);
+	for (i = 0; i < nr_random; i++) {
+		e = random() % NR_EVENTS;
+		if (event_missing(&events[e]))
+			continue;
+		/* Leave the page of the vCPU that is never created alone. */
+		if (events[e].fire == vcpu_created && kc.nr_vcpus == MAX_VCPUS - 1)
+			continue;
+
+		kvmclock_shoot(&kc, &before);
+		events[e].fire(&kc);
+		kvmclock_settle(&kc);
+		kvmclock_shoot(&kc, &after);
+		kvmclock_record(&steps, worst_step(&before, &after));
+		if (steps.value[steps.nr - 1] < 0 ||
+		    steps.value[steps.nr - 1] > events[e].max_step) {
+			ksft_print_msg("%s: %ld ns\n", events[e].name,
+				       steps.value[steps.nr - 1]);
+			ok = false;
+		}
+		if (steps.nr == KVMCLOCK_MAX_SAMPLES)
+			steps.nr = 0;
+	}
+	kvmclock_vm_destroy(&kc);
+
+	snprintf(key, sizeof(key), "continuity.random_order.%s", name);
+	kvmclock_print(&steps, key, "ns");
+	ksft_test_result(ok, "random_order %s\n", name);
+}
+
+static void test_random_orders(void)
+{
+	int mode;
+
+	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
+		test_random_order(mode);
+}
+
 /* ---- KVM_SET_CLOCK ---- */
 
 static const struct {
@@ -579,34 +638,54 @@ static void test_sets(void)
 	}
 }
 
+/* GET and both vCPUs' readings, in turn: how far is one below the one before? */
+static s64 backward(struct kvmclock_vm *kc, u64 *last)
+{
+	s64 back = 0;
+	u64 now;
+	int i;
+
+	for (i = -1; i < kc->nr_vcpus; i++) {
+		now = i < 0 ? kvmclock_get(kc).clock : kvmclock_run(kc, i, KVMCLOCK_READ, 0, 0);
+		if ((s64)(now - *last) < back)
+			back = now - *last;
+		*last = now;
+	}
+	return back;
+}
+
 /* ---- KVM_SET_TSC_KHZ to another frequency ---- */
 
 /*
- * The one vCPU's TSC changes frequency at an unknown instant between two
- * readings of the host TSC.  As both lines run at the rate of true time, their
- * difference is the same at both, or else the step is somewhere between.
- * Return the one nearest to what is allowed.
+ * A guest TSC of another frequency ticks at other times, so the two lines must be
+ * compared at the very host TSC at which the new one begins: the one, or one of
+ * those, that are scaled to its tsc_timestamp.  Return the step there that is
+ * nearest to 0.
  */
+static s64 step_at_anchor(const struct kvmclock_shot *from, const struct kvmclock_shot *to)
+{
+	u64 anchor = to->line[0].tsc_timestamp - to->offset[0];
+	u64 tsc = kvmclock_unscale(anchor, to->ratio);
+	s64 step, best = kvmclock_step(from, to, 0, tsc);
+
+	for (; kvmclock_scale(tsc, to->ratio) == anchor; tsc++) {
+		step = kvmclock_step(from, to, 0, tsc);
+		if (labs(step) < labs(best))
+			best = step;
+	}
+	return best;
+}
+
 static s64 khz_step(struct kvmclock_vm *kc, u32 khz)
 {
 	struct kvmclock_shot from, to;
-	u64 before, after;
-	s64 a, b;
 
 	kvmclock_shoot(kc, &from);
-	before = rdtsc();
 	vcpu_ioctl(kc->vcpu[0], KVM_SET_TSC_KHZ, (void *)(unsigned long)khz);
-	kvmclock_run(kc, 0, KVMCLOCK_NOP, 0, 0);
-	after = rdtsc();
 	kc->ratio = kvmclock_ratio(khz);
 	kvmclock_settle(kc);
 	kvmclock_shoot(kc, &to);
-
-	a = kvmclock_step(&from, &to, 0, before);
-	b = kvmclock_step(&from, &to, 0, after);
-	if ((a < 0 && b > 0) || (b < 0 && a > 0))
-		return 0;
-	return labs(a) < labs(b) ? a : b;
+	return step_at_anchor(&from, &to);
 }
 
 static void test_khz(void)
@@ -631,6 +710,76 @@ static void test_khz(void)
 
 	ksft_test_result(kvmclock_within(&steps, "continuity.set_tsc_khz_other.age20ms", "ns",
 					 0, REDRAW_NS), "%s\n", name);
+}
+
+static void set_khz(struct kvmclock_vm *kc, int i, u32 khz)
+{
+	vcpu_ioctl(kc->vcpu[i], KVM_SET_TSC_KHZ, (void *)(unsigned long)khz);
+}
+
+/* While the vCPUs' frequencies differ, there is no master clock. */
+static void test_khz_two_vcpus(void)
+{
+	static const char name[] = "set_tsc_khz_two_vcpus";
+	const struct kvmclock_mode *modes = kvmclock_modes();
+	struct kvmclock_series back = {};
+	bool left = true, back_again = true;
+	struct kvmclock_vm kc;
+	u64 last = 0;
+	int i;
+
+	if (!kvmclock_can_scale()) {
+		ksft_test_result_skip("%s: no TSC scaling on this host\n", name);
+		return;
+	}
+
+	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
+	for (i = 1; i <= KVMCLOCK_MAX_MODES; i++) {
+		u32 khz = modes[i % KVMCLOCK_MAX_MODES].khz;
+
+		kvmclock_record(&back, backward(&kc, &last));
+		set_khz(&kc, 0, khz);
+		left &= kvmclock_get(&kc).flags == 0;
+		kvmclock_record(&back, backward(&kc, &last));
+		set_khz(&kc, 1, khz);
+		back_again &= kvmclock_get(&kc).flags == KVMCLOCK_MASTER_FLAGS;
+		kvmclock_record(&back, backward(&kc, &last));
+	}
+	kvmclock_vm_destroy(&kc);
+
+	ksft_test_result(kvmclock_within(&back, "continuity.set_tsc_khz_two_vcpus.backward",
+					 "ns", 0, 0) && left && back_again, "%s\n", name);
+}
+
+/*
+ * Without scaling, a TSC that is to be faster than the host's is moved forward at
+ * each entry.  No line is right for it for long, so there is no master clock.
+ */
+static void test_catchup(void)
+{
+	static const char name[] = "catchup";
+	struct kvmclock_series back = {};
+	struct kvmclock_vm kc;
+	bool left, returned;
+	u64 last = 0;
+	int i;
+
+	if (kvm_has_cap(KVM_CAP_TSC_CONTROL)) {
+		ksft_test_result_skip("%s: TSCs are scaled on this host\n", name);
+		return;
+	}
+
+	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
+	backward(&kc, &last);
+	set_khz(&kc, 1, kvmclock_host_khz() * 2);
+	left = kvmclock_get(&kc).flags == 0;
+	for (i = 0; i < 20; i++)
+		kvmclock_record(&back, backward(&kc, &last));
+	returned = kvmclock_get(&kc).flags != 0;
+	kvmclock_vm_destroy(&kc);
+
+	ksft_test_result(kvmclock_within(&back, "continuity.catchup.backward", "ns", 0, 0) &&
+			 left && !returned, "%s\n", name);
 }
 
 /* ---- Differing TSC offsets ---- */
@@ -679,32 +828,69 @@ static void test_stable_bit(void)
 
 /* ---- Host events ---- */
 
-/* GET and both vCPUs' readings, in turn: how far is one below the one before? */
-static s64 backward(struct kvmclock_vm *kc, u64 *last)
+/*
+ * In host clock mode there is no line to compare with: the clock follows another
+ * clocksource, with that one's frequency and granularity, and an emulator may
+ * stop between the two readings that a switch needs.  But nothing may go back,
+ * and what comes out of it is the time of before, not another one: half of the
+ * switches are to be within 10 ms of the line of before.
+ */
+#define OTHER_CLOCK_NS	10000000
+
+static bool judge_mode(struct kvmclock_series *back, struct kvmclock_series *steps,
+		       const char *what)
 {
-	s64 back = 0;
-	u64 now;
+	char key[96];
+	bool ok;
+
+	snprintf(key, sizeof(key), "continuity.%s.backward", what);
+	ok = kvmclock_within(back, key, "ns", 0, 0);
+	snprintf(key, sizeof(key), "continuity.%s.step", what);
+	kvmclock_print(steps, key, "ns");
+	return ok && labs(steps->value[(steps->nr - 1) / 2]) <= OTHER_CLOCK_NS;
+}
+
+/* The boot vCPU's old MSR stops the master clock, for a while this time. */
+static void test_old_msr(void)
+{
+	struct kvmclock_series back = {}, steps = {};
+	struct kvmclock_shot before, after;
+	bool left = true, returned = true;
+	struct kvmclock_vm kc;
+	u64 last = 0;
 	int i;
 
-	for (i = -1; i < kc->nr_vcpus; i++) {
-		now = i < 0 ? kvmclock_get(kc).clock : kvmclock_run(kc, i, KVMCLOCK_READ, 0, 0);
-		if ((s64)(now - *last) < back)
-			back = now - *last;
-		*last = now;
+	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
+	for (i = 0; i < 5; i++) {
+		kvmclock_shoot(&kc, &before);
+		kvmclock_record(&back, backward(&kc, &last));
+		kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME,
+			     kvmclock_time_gpa(&kc, 0, 0) | KVM_MSR_ENABLED);
+		kvmclock_record(&back, backward(&kc, &last));
+		left &= kvmclock_get(&kc).flags == 0;
+		usleep(20000);
+		kvmclock_record(&back, backward(&kc, &last));
+		kvmclock_enable(&kc, 0, 0);
+		kvmclock_record(&back, backward(&kc, &last));
+		returned &= kvmclock_get(&kc).flags == KVMCLOCK_MASTER_FLAGS;
+		kvmclock_shoot(&kc, &after);
+		kvmclock_record(&steps, worst_step(&before, &after));
 	}
-	return back;
+	kvmclock_vm_destroy(&kc);
+
+	ksft_test_result(judge_mode(&back, &steps, "old_msr") && left && returned, "old_msr\n");
 }
 
 /*
- * The clocksource leaves the TSC and returns.  Without the TSC there is no line
- * to compare with, but nothing may go back.  The host decides; neither the VMM
+ * The clocksource leaves the TSC and returns.  The host decides; neither the VMM
  * nor a vCPU asks: so only GET is used until its flags have changed.
  */
 static void test_clocksource(void)
 {
 	const char *other = kvmclock_other_clocksource();
+	struct kvmclock_series back = {}, steps = {};
+	struct kvmclock_shot before, after;
 	bool left = true, returned = true;
-	struct kvmclock_series back = {};
 	char *tsc = NULL;
 	struct kvmclock_vm kc;
 	u64 last = 0;
@@ -713,13 +899,14 @@ static void test_clocksource(void)
 	if (!other || geteuid()) {
 		ksft_test_result_skip("clocksource_leaves_tsc: no other clocksource\n");
 		ksft_test_result_skip("clocksource_returns_to_tsc: no other clocksource\n");
-		ksft_test_result_skip("clocksource_never_backwards: no other clocksource\n");
+		ksft_test_result_skip("clocksource: no other clocksource\n");
 		return;
 	}
 
 	tsc = sys_get_cur_clocksource();
 	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
 	for (i = 0; i < 5; i++) {
+		kvmclock_shoot(&kc, &before);
 		kvmclock_record(&back, backward(&kc, &last));
 		TEST_ASSERT(kvmclock_set_clocksource(other), "Cannot switch to %s", other);
 		left = left && kvmclock_wait_flags(&kc, 0);
@@ -727,14 +914,15 @@ static void test_clocksource(void)
 		TEST_ASSERT(kvmclock_set_clocksource(tsc), "Cannot switch to %s", tsc);
 		returned = returned && kvmclock_wait_flags(&kc, KVMCLOCK_MASTER_FLAGS);
 		kvmclock_record(&back, backward(&kc, &last));
+		kvmclock_shoot(&kc, &after);
+		kvmclock_record(&steps, worst_step(&before, &after));
 	}
 	kvmclock_vm_destroy(&kc);
 	free(tsc);
 
 	ksft_test_result(left, "clocksource_leaves_tsc\n");
 	ksft_test_result(returned, "clocksource_returns_to_tsc\n");
-	ksft_test_result(kvmclock_within(&back, "continuity.clocksource.backward", "ns", 0, 0),
-			 "clocksource_never_backwards\n");
+	ksft_test_result(judge_mode(&back, &steps, "clocksource"), "clocksource\n");
 }
 
 static bool set_cpu1_online(bool online)
@@ -770,15 +958,34 @@ static void test_hotplug(void)
 			 "cpu_hotplug\n");
 }
 
+static void help(const char *name)
+{
+	printf("usage: %s [-h] [-n events]\n", name);
+	printf("-n: how many events in random order (default %d)\n", nr_random);
+	exit(KSFT_SKIP);
+}
+
 int main(int argc, char *argv[])
 {
-	kvmclock_start(1 + 4 + 3 + 1, NR_EVENTS + NR_SETS);
+	int opt;
+
+	while ((opt = getopt(argc, argv, "hn:")) != -1) {
+		if (opt != 'n')
+			help(argv[0]);
+		nr_random = atoi_positive("Number of events", optarg);
+	}
+
+	kvmclock_start(12, NR_EVENTS + 1 + NR_SETS);
 	kvm_set_files_rlimit(kvmclock_nr_modes() * NR_EVENTS * MAX_VCPUS);
 
 	test_events();
+	test_random_orders();
 	test_sets();
 	test_khz();
+	test_khz_two_vcpus();
+	test_catchup();
 	test_stable_bit();
+	test_old_msr();
 	test_clocksource();
 	test_hotplug();
 

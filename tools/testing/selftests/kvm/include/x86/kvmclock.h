@@ -172,6 +172,14 @@ static inline u64 kvmclock_ratio(u32 khz)
 	return (unsigned __int128)one * khz / host;
 }
 
+/* The first host TSC at which kvmclock_scale() is @tsc or more. */
+static inline u64 kvmclock_unscale(u64 tsc, u64 ratio)
+{
+	unsigned __int128 shifted = (unsigned __int128)tsc << kvmclock_frac_bits();
+
+	return (shifted + ratio - 1) / ratio;
+}
+
 /* What a guest with scaling ratio @ratio and TSC offset 0 reads at host TSC @tsc. */
 static inline u64 kvmclock_scale(u64 tsc, u64 ratio)
 {
@@ -420,6 +428,21 @@ static inline u64 kvmclock_at(const struct kvmclock_shot *shot, int i, u64 host_
 	if (delta < 0)
 		return 2 * line->system_time - kvmclock_eval(line, line->tsc_timestamp - delta);
 	return kvmclock_eval(line, tsc);
+}
+
+/*
+ * By how much realtime and clock of one instant may lag each other: both count
+ * cycles, but with scaling these are cycles of TSCs that tick at other times.
+ * One cycle of the guest's in nanoseconds, rounded up.
+ */
+static inline s64 kvmclock_cycle_ns(const struct kvmclock_vm *kc)
+{
+	u64 one = 1ULL << kvmclock_frac_bits();
+
+	if (kc->ratio == one)
+		return 0;
+	return 1000000 / kvmclock_mul_shr(kvmclock_host_khz(), kc->ratio,
+					  kvmclock_frac_bits()) + 1;
 }
 
 /* How far the clock of vCPU @i jumps at @host_tsc from one line to the other. */
