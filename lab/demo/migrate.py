@@ -107,7 +107,7 @@ class Host:
             "-kernel", bzimage, "-initrd", "host.gz",
             # The emulated TSC is the physical one, which each host would calibrate differently while the emulators compete.
             "-append", "console=ttyS0 panic=-1 tsc=reliable loglevel=6 pci=lastbus=0 pty.legacy_count=0 "
-            f"setcpuid=tsc_known_freq tsc_early_khz={self.lab.khz} demo.ip={ADDRESS[self.name]}",
+            f"rcupdate.rcu_cpu_stall_timeout=60 setcpuid=tsc_known_freq tsc_early_khz={self.lab.khz} demo.ip={ADDRESS[self.name]}",
             "-serial", f"file:host-{self.name}.log",
             "-device", "virtio-serial-pci", *ports,
             "-chardev", f"file,id=console,path=guest-on-{self.name}.log,append=on",
@@ -173,6 +173,9 @@ class Host:
         # The reading vCPUs take all they get: what moves the guest and what answers must come before them.
         threads = [str(cpu["thread-id"]) for cpu in self.ask("query-cpus-fast")]
         self.run("renice -n 10 -p " + " ".join(threads) + " >/dev/null")
+
+    def await_guest(self):
+        self.start_vmm("-incoming", f"tcp:0:{MIGRATION_PORT}")
 
     def end_vmm(self):
         self.ask("quit")
@@ -279,6 +282,7 @@ class Lab:
         self.progress.say(f"guest is up in A: {self.hello[2:]}")
         host_b.start(bzimage)
         self.progress.say("host B is up; its monotonic clock is younger than A's")
+        host_b.await_guest()
         self.sampling = [host_a]
         self.wait(lambda: host_a.sampled, 20, "the guest's first answer")
 
@@ -288,7 +292,6 @@ class Lab:
     def hop(self, number, source, target):
         """One live migration, by the commands a user of QEMU gives."""
         up_a, up_b = self.uptimes()
-        target.start_vmm("-incoming", f"tcp:0:{MIGRATION_PORT}")
         target.sampled = False
         self.run_state.clear()
         self.event("hop", number, source.name, target.name, up_a, up_b)
@@ -314,6 +317,9 @@ class Lab:
         while time.monotonic() < end:
             info = source.ask("query-migrate")
             if info.get("status") == "completed":
+                # QEMU fills in the times just after the status.
+                self.stay(0.5)
+                info = source.ask("query-migrate")
                 with open("migrations.json", "a", encoding="ascii") as log:
                     print(json.dumps(info), file=log)
                 return info
@@ -328,6 +334,7 @@ class Lab:
         self.event("begin")
         self.stay(STAY_S)
         self.hop(1, host_a, host_b)
+        host_a.await_guest()
         self.stay(STAY_S)
         self.hop(2, host_b, host_a)
         self.stay(STAY_S)

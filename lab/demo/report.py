@@ -201,7 +201,7 @@ def splats(directory):
     return found
 
 
-def write_curve(path, parts, fit):
+def write_curve(path, hops, parts, fit):
     """True time since the first sample in s, the deviation that the lines say, and its bounds by the sample (none at the ends
     of a stay); all since the first one, in ms. An empty line at each hop."""
     slope, lines = fit
@@ -209,10 +209,11 @@ def write_curve(path, parts, fit):
     base = lines[0] + slope * start
     usual = statistics.median(s.width for part in parts for s in narrowest(part))
     with open(path, "w", encoding="ascii") as out:
-        for part, line in zip(parts, lines):
+        edges = [(parts[0][0], hops[0].before), (hops[0].after, hops[1].before), (hops[1].after, parts[2][-1])]
+        for part, line, (first, last) in zip(parts, lines, edges):
             shown = [s for s in narrowest(part) if s.width < 3 * usual]
-            for time, low, high in ([(part[0].received, math.nan, math.nan)] + [(s.time, s.low, s.high) for s in shown]
-                                    + [(part[-1].received, math.nan, math.nan)]):
+            for time, low, high in ([(first.received, math.nan, math.nan)] + [(s.time, s.low, s.high) for s in shown]
+                                    + [(last.received, math.nan, math.nan)]):
                 print(f"{(time - start) / 1e9:.4f}\t{(line + slope * time - base) / MS:.4f}\t"
                       f"{(low - base) / MS:.4f}\t{(high - base) / MS:.4f}", file=out)
             print(file=out)
@@ -257,7 +258,7 @@ def report(directory, kvm):
     parts = stays(samples, hops)
     fit = measure(hops, parts)
     share_out(hops, samples)
-    origin = write_curve(os.path.join(here, "curve.tsv"), parts, fit)
+    origin = write_curve(os.path.join(here, "curve.tsv"), hops, parts, fit)
     return hops, [row(kvm, hop, origin) for hop in hops]
 
 
