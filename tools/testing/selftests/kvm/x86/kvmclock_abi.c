@@ -82,12 +82,12 @@ static bool fails(unsigned long cmd, const char *name, void *arg, int want)
 
 /*
  * SET @data, and see the clock go on from @want: it is that plus the time from
- * some instant during the ioctl.  1 us more is for stock's wrong frequencies
- * and rounding; any @want counts modulo 2^64.
+ * some instant after host TSC @tsc.  1 us more is for rounding, and because the
+ * wall clock may not run at the TSC's rate; any @want counts modulo 2^64.
  */
-static bool sets(struct kvm_clock_data *data, u64 want, u64 slack_ns)
+static bool sets_since(u64 tsc, struct kvm_clock_data *data, u64 want)
 {
-	u64 tsc = rdtsc(), elapsed, most;
+	u64 elapsed, most;
 	struct kvm_clock_data now;
 	struct kvmclock_shot shot;
 	int ret, i;
@@ -98,7 +98,7 @@ static bool sets(struct kvm_clock_data *data, u64 want, u64 slack_ns)
 		return false;
 
 	now = kvmclock_get(&kc);
-	most = (rdtsc() - tsc) * 1000000 / kvmclock_host_khz() + 1000 + slack_ns;
+	most = (rdtsc() - tsc) * 1000000 / kvmclock_host_khz() + 1000;
 	elapsed = now.clock - want;
 	ok = check(elapsed <= most, "clock is %lu ns from %lu, at most %lu wanted",
 		   elapsed, want, most);
@@ -111,6 +111,11 @@ static bool sets(struct kvm_clock_data *data, u64 want, u64 slack_ns)
 		ok &= check(labs(diff) <= 1, "vCPU %d is off by %ld ns", i, diff);
 	}
 	return ok;
+}
+
+static bool sets(struct kvm_clock_data *data, u64 want)
+{
+	return sets_since(rdtsc(), data, want);
 }
 
 /* ---- Structure and capability ---- */
@@ -275,7 +280,7 @@ static bool test_known_flags(void)
 			.realtime = -1UL,
 		};
 
-		ok &= check(sets(&data, data.clock, 0), "flags 0x%x", flags);
+		ok &= check(sets(&data, data.clock), "flags 0x%x", flags);
 	}
 	return ok;
 }
@@ -288,7 +293,7 @@ static bool test_clock_edges(void)
 	for (i = 0; i < ARRAY_SIZE(edges); i++) {
 		struct kvm_clock_data data = { .clock = edges[i] };
 
-		ok &= check(sets(&data, edges[i], 0), "clock %lu", edges[i]);
+		ok &= check(sets(&data, edges[i]), "clock %lu", edges[i]);
 	}
 	return ok;
 }
@@ -305,23 +310,25 @@ static bool test_realtime_edges(void)
 			.flags = KVM_CLOCK_REALTIME,
 			.realtime = edges[i],
 		};
-		u64 now = realtime_now();
+		u64 tsc = rdtsc(), now = realtime_now();
 		u64 passed = now > edges[i] ? now - edges[i] : 0;
 
-		ok &= check(sets(&data, data.clock + passed, 1000000), "realtime %lu", edges[i]);
+		ok &= check(sets_since(tsc, &data, data.clock + passed), "realtime %lu",
+			    edges[i]);
 	}
 	return ok;
 }
 
 static bool set_realtime_is(s64 ago_ns, u64 added_ns)
 {
+	u64 tsc = rdtsc();
 	struct kvm_clock_data data = {
 		.clock = 7 * NSEC_PER_SEC,
 		.flags = KVM_CLOCK_REALTIME,
 		.realtime = realtime_now() - ago_ns,
 	};
 
-	return sets(&data, data.clock + added_ns, 1000000);
+	return sets_since(tsc, &data, data.clock + added_ns);
 }
 
 static bool test_realtime_past(void)
@@ -347,7 +354,7 @@ static bool test_realtime_without_flag(void)
 		.realtime = realtime_now() - 10 * NSEC_PER_SEC,
 	};
 
-	return sets(&data, data.clock, 0);
+	return sets(&data, data.clock);
 }
 
 static bool test_host_tsc_edges(void)
@@ -363,7 +370,7 @@ static bool test_host_tsc_edges(void)
 				.host_tsc = edges[i],
 			};
 
-			ok &= check(sets(&data, data.clock, 0), "host_tsc %lu", edges[i]);
+			ok &= check(sets(&data, data.clock), "host_tsc %lu", edges[i]);
 		}
 	}
 	return ok;
@@ -377,15 +384,15 @@ static bool test_nonzero_pads(void)
 	memset(&data, 0xff, sizeof(data));
 	data.clock = 11 * NSEC_PER_SEC;
 	data.flags = KNOWN_FLAGS;
-	return sets(&data, data.clock, 0);
+	return sets(&data, data.clock);
 }
 
 static bool test_get_set(void)
 {
 	struct kvm_clock_data data = kvmclock_get(&kc);
-	u64 passed = realtime_now() - data.realtime;
 
-	return sets(&data, data.clock + passed, 1000000);
+	/* The time since GET passes, by way of REALTIME. */
+	return sets_since(data.host_tsc, &data, data.clock);
 }
 
 static bool test_set_without_vcpu(void)
