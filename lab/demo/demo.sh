@@ -13,7 +13,7 @@ start=$SECONDS
 
 need qemu-system-x86_64 python3 gnuplot setpriv timeout gcc cpio busybox
 [ -f "$STOCK/arch/x86/boot/bzImage" ] || die "the hosts' kernel is not there" "Run 'make' first."
-python3 "$HERE/test_report.py" 2>"$OUT/.demo-test" || die "lab/demo/report.py fails its own test" "$(cat "$OUT/.demo-test")"
+python3 -B "$HERE/test_report.py" 2>"$OUT/.demo-test" || die "lab/demo/report.py fails its own test" "$(cat "$OUT/.demo-test")"
 lock demo
 rm -rf "$DIR"
 

@@ -56,7 +56,7 @@ do for [kind in "png svg"] {
 		font ",16" textcolor rgb ink offset 0, -0.7
 	set label 1 at screen 0.985, 0.025 right textcolor rgb soft font ",10" \
 		"Bars: what each reading of the guest's clock, bracketed by the physical machine's, allows. " . \
-		"QEMU resumes the clock where it stopped: the downtime is what it loses."
+		"QEMU resumes the clock at the value it saved: what passes in between is lost on either."
 	do for [i = 1:words(kvms)] {
 		kvm = word(kvms, i)
 		set title "{/:Bold=14 " . name(kvm) . "}\n{/=11 " . summary(kvm) . "}" textcolor rgb colour(kvm) offset 0, 0.3

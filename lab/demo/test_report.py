@@ -104,8 +104,8 @@ class ReportTest(unittest.TestCase):
     def test_silence_fails(self):
         run = Run()
         for sample in run.samples[400:]:
-            sample[1] += 3 * S
-            sample[2] += 3 * S
+            sample[1] += 6 * S
+            sample[2] += 6 * S
         self.assertEqual(self.report(run)[0], 1)
 
     def test_incomplete_run_fails(self):
