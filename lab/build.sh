@@ -14,13 +14,11 @@ UPSTREAM=(x86/kvm_clock_test x86/tsc_msrs_test x86/xen_shinfo_test x86/hyperv_cl
 	system_counter_offset_test)
 SELFTESTS=$OUT/$BASE/selftests
 
-# configure TREE: tinyconfig and our fragment. The old .config is kept, with its time, where it is the same.
+# configure TREE: what lab/config asks for and nothing else. The old .config is kept, with its time, where it is the same.
 configure() {
 	local tree=$1 new line lost=()
 	new=$(mktemp -d)
-	kmake "$tree" -s KCONFIG_CONFIG="$new/config" tinyconfig
-	cat "$CONFIG" >>"$new/config"
-	kmake "$tree" -s KCONFIG_CONFIG="$new/config" olddefconfig 2>/dev/null
+	kmake "$tree" -s KCONFIG_CONFIG="$new/config" KCONFIG_ALLCONFIG="$CONFIG" allnoconfig
 	while read -r line; do
 		grep -qxF -- "$line" "$new/config" || lost+=("$line")
 	done < <(grep -E '^(# )?CONFIG_' "$CONFIG")
@@ -46,6 +44,15 @@ build_kernel() {
 	echo "$want" >"$STOCK/.lab-built"
 }
 
+# Our tree was copied from stock; where stock's kernel was built anew since, take over what the modules depend on.
+follow_stock() {
+	local f
+	cmp -s "$STOCK/.lab-built" "$OURS/.lab-built" && return
+	for f in .config Module.symvers vmlinux.symvers modules.builtin modules.builtin.modinfo .lab-built; do
+		[ ! -f "$STOCK/$f" ] || cp "$STOCK/$f" "$OURS/$f"
+	done
+}
+
 # enable_ours OPTION: a module that only our tree knows, so that lab/config cannot ask for it. An unchanged .config keeps
 # its time.
 enable_ours() {
@@ -56,7 +63,7 @@ enable_ours() {
 build_ours() {
 	[ -f "$STOCK/.lab-built" ] || build_kernel
 	[ -d "$OURS/.git" ] || die "our tree is not there yet" "Run 'make apply BASE=$BASE' first."
-	cmp -s "$STOCK/.config" "$OURS/.config" || cp "$STOCK/.config" "$OURS/.config"
+	follow_stock
 	local kos=(arch/x86/kvm/kvm.ko arch/x86/kvm/kvm-amd.ko arch/x86/kvm/kvm-intel.ko virt/lib/irqbypass.ko)
 	if [ -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.c" ]; then
 		enable_ours KVM_CLOCK_KUNIT_TEST

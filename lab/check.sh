@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Boot the emulated hosts, run the tests on them, judge the results. `make check` and `make check-slow` build first;
+# this script alone takes what is built.
+#
+#   make check                                  both hosts, stock and ours in one boot each
+#   make check LAB=amd KVM=ours TEST=kvmclock_abi
+#                                               one test (or several: TEST="a b") on one host: the way to work
+#   make check-slow                             what takes minutes by nature
+#   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests builds in seconds
+#
+# What there is to run: lab/tests.list. What the emulators cannot do: lab/known.list. Everything about a run is in
+# out/run/LAB: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
+# Measurements go to out/results/BASE-LAB-KVM.tsv; lab/table.py makes tables of them.
+set -euo pipefail
+KVM=${KVM:-both} TIER=${1:-fast}
+. "$(dirname "$0")/common.sh"
+read -ra tests <<<"${TEST:-}"
+
+case $LAB in
+both) labs=(amd intel) ;;
+amd|intel) labs=("$LAB") ;;
+*) die "LAB=$LAB" "Known: amd, intel, both" ;;
+esac
+case $KVM in
+both|stock|ours) ;;
+*) die "KVM=$KVM" "Known: stock, ours, both" ;;
+esac
+
+# Real seconds after which a host is given up. What one second of the emulated hosts costs depends on the machine.
+declare -A limit=([amd-fast]=900 [intel-fast]=1800 [amd-slow]=1800 [intel-slow]=5400)
+
+# The checker is checked first: a judge that lets things pass makes the rest worthless.
+self_test() {
+	mkdir -p "$LOGS"
+	if python3 -B "$ROOT/lab/test_report.py" 2>"$LOGS/test_report.log"; then
+		pass "checker/self-test: $(sed -n 's/^Ran \([0-9]*\) tests.*/\1 cases/p' "$LOGS/test_report.log")"
+	else
+		cat "$LOGS/test_report.log" >&2
+		fail "checker/self-test"
+	fi
+}
+
+# start LAB: plan the run and boot it in the background, unless there is nothing to run.
+runs=() pids=()
+start() {
+	local dir=$OUT/run/$1 plan
+	[ "$TIER" = fast ] || dir+=-$TIER
+	plan=$(python3 -B "$ROOT/lab/report.py" plan "$1" "$KVM" "$TIER" "${tests[@]}")
+	[ -n "$plan" ] || return 0
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	echo "$plan" >"$dir/plan"
+	info "$1: $(wc -l <"$dir/plan") results to come"
+	"$ROOT/lab/boot-$1.sh" "$dir" "${limit[$1-$TIER]}" &
+	pids+=($!)
+	runs+=("$dir")
+}
+
+# One line about all runs: what each does now, and how far it is.
+status_line() {
+	local dir now
+	for dir in "${runs[@]}"; do
+		now=$(grep -a '^# begin ' "$dir/result.ktap" 2>/dev/null | tail -n 1 | cut -d ' ' -f 3-) || true
+		[ ! -f "$dir/status" ] || now='0 done'
+		printf '%s %s/%s %s; ' "$(basename "$dir")" "$(grep -acE '^(not )?ok ' "$dir/result.ktap" 2>/dev/null || true)" \
+			"$(wc -l <"$dir/plan")" "${now#* }"
+	done
+}
+
+running() {
+	local pid
+	for pid in "${pids[@]}"; do
+		if kill -0 "$pid" 2>/dev/null; then return 0; fi
+	done
+	return 1
+}
+
+watch_runs() {
+	local start=$SECONDS next=30
+	while running; do
+		sleep 1
+		if [ -t 1 ]; then
+			printf '\r\033[K[%s] %s%s' "$STAGE" "$(status_line)" "$(clock_text $((SECONDS - start)))"
+		elif [ $((SECONDS - start)) -ge $next ]; then
+			info "$(status_line)$(clock_text $((SECONDS - start)))"
+			next=$((next + 30))
+		fi
+	done
+	[ ! -t 1 ] || printf '\r\033[K'
+	info "hosts done in $(clock_text $((SECONDS - start)))"
+}
+
+lock "check-$LAB-$TIER"
+self_test
+"$ROOT/lab/image.sh"
+trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
+for lab in "${labs[@]}"; do start "$lab"; done
+[ ${#runs[@]} -gt 0 ] || die "nothing to run: no $TIER test of that name on $LAB"
+watch_runs
+pids=()
+
+# Each line of the report as it is; the last one's numbers go into ours.
+while read -r line; do
+	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+		PASSED=$((PASSED + BASH_REMATCH[1])) FAILED=$((FAILED + BASH_REMATCH[2]))
+		SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
+		reported=1
+	else
+		echo "$line"
+	fi
+done < <(RESULTS="$RESULTS" BASE="$BASE" python3 -B "$ROOT/lab/report.py" check "${runs[@]}" 2>&1)
+[ "${reported:-}" ] || fail "the report is incomplete"
+totals

@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+"""Test of the judge: canned runs, one good and others each spoilt in one way, and what it must say of them."""
+import contextlib
+import io
+import tempfile
+import unittest
+from pathlib import Path
+
+import report
+
+PLAN = """\
+stock load 60 1
+stock upstream 60 1
+stock fault 60 1
+stock unload 60 1
+ours load 60 1
+ours upstream 60 1
+ours fault 60 1
+ours kunit 60 1
+ours unload 60 1
+"""
+
+RESULT = """\
+KTAP version 1
+1..9
+# host lab=amd kernel=7.3.4 cpus=2 vendor=amd clocksource=tsc uptime=3.98
+# k [    0.000000] Linux version 7.3.4
+# begin 1 stock/load
+# > loaded stock amd
+# k [    5.100000] kvm_amd: Nested Paging enabled
+ok 1 stock/load # exit=0 seconds=1.62
+# begin 2 stock/upstream
+# > Random seed: 0x2f9cfeec
+ok 2 stock/upstream # exit=0 seconds=0.63
+# begin 3 stock/fault
+# > TAP version 13
+# > 1..3
+# > # measure continuity.generation.1to1.min -647 ns
+# > not ok 1 generation 1:1
+# > ok 2 steady 1:1
+# > ok 3 # SKIP scaled: no TSC scaling
+# > # Totals: pass:1 fail:1 xfail:0 xpass:0 skip:1 error:0
+not ok 3 stock/fault # exit=1 seconds=0.71
+# begin 4 stock/unload
+ok 4 stock/unload # exit=0 seconds=1.21
+# begin 5 ours/load
+# > loaded ours amd
+ok 5 ours/load # exit=0 seconds=1.60
+# begin 6 ours/upstream
+# > Random seed: 0x2f9cfeed
+ok 6 ours/upstream # exit=0 seconds=0.60
+# begin 7 ours/fault
+# > TAP version 13
+# > 1..3
+# > # measure continuity.generation.1to1.min 0 ns
+# > ok 1 generation 1:1
+# > ok 2 steady 1:1
+# > ok 3 # SKIP scaled: no TSC scaling
+# > # Totals: pass:2 fail:0 xfail:0 xpass:0 skip:1 error:0
+ok 7 ours/fault # exit=0 seconds=0.70
+# begin 8 ours/kunit
+# > KTAP version 1
+# > 1..1
+# >     KTAP version 1
+# >     # Subtest: kvmclock
+# >     1..2
+# >         KTAP version 1
+# >         # Subtest: edges
+# >         1..2
+# >         ok 1 zero
+# >         ok 2 one
+# >     ok 1 edges
+# >     ok 2 oracle
+# > ok 1 kvmclock
+ok 8 ours/kunit # exit=0 seconds=0.41
+# begin 9 ours/unload
+ok 9 ours/unload # exit=0 seconds=1.19
+# k [   12.000000] reboot: Power down soon
+# end 0
+"""
+
+WARN = """\
+# k [    7.000000] ------------[ cut here ]------------
+# k [    7.000001] WARNING: arch/x86/kvm/x86.c:95 at kvm_guest_time_update+0x152/0x240, CPU#0: qemu/1
+# k [    7.000002] Call Trace:
+# k [    7.000003] ---[ end trace 0000000000000000 ]---
+"""
+
+TESTS = [report.Test('upstream', 'fast', 'fast', '60', '1', 'pass'),
+         report.Test('fault', 'fast', 'fast', '60', '1', 'fail'),
+         report.Test('kunit', 'fast', 'slow', '60', '1', '-')]
+
+KNOWN = [['amd', 'both', 'skip', 'fault/scaled*', 'TCG has no TSC scaling'],
+         ['amd', 'both', 'splat', 'topology_common.c:95', 'the model']]
+
+# Counts of the good run: the run, 3 results of loading and unloading and upstream's each, stock's fault as one,
+# two cases and a skip of ours, three cases of KUnit.
+GOOD = (1 + 3 + 1 + 3 + 2 + 3, 0, 1)
+
+
+class JudgeTest(unittest.TestCase):
+    def judge(self, result=RESULT, plan=PLAN, status='exit 0', console='', known=()):
+        """(passed, failed, skipped), and what was printed."""
+        with tempfile.TemporaryDirectory() as tmp:
+            run = Path(tmp) / 'amd'
+            run.mkdir()
+            for name, text in (('plan', plan), ('result.ktap', result), ('status', status), ('console.log', console)):
+                (run / name).write_text(text)
+            report.RESULTS = Path(tmp) / 'results'
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                j = report.Judge('amd', run, report.Known([*KNOWN, *known]), TESTS).judge()
+            self.measures = {p.name: p.read_text() for p in report.RESULTS.glob('*')}
+        return (len(j.passed), len(j.failed), len(j.skipped)), out.getvalue()
+
+    def spoil(self, old, new, **kwargs):
+        self.assertIn(old, RESULT)
+        return self.judge(RESULT.replace(old, new, 1), **kwargs)
+
+    def assertFails(self, judged, *words, failures=1):
+        (_, failed, _), text = judged
+        self.assertEqual(failed, failures, text)
+        for word in words:
+            self.assertIn(word, text)
+
+    def test_good(self):
+        counts, text = self.judge()
+        self.assertEqual(counts, GOOD, text)
+
+    def test_measures(self):
+        self.judge()
+        self.assertEqual(self.measures[f'{report.BASE}-amd-stock.tsv'], 'fault\tcontinuity.generation.1to1.min\t-647\tns\n')
+        self.assertEqual(self.measures[f'{report.BASE}-amd-ours.tsv'], 'fault\tcontinuity.generation.1to1.min\t0\tns\n')
+
+    def test_splat_among_passes(self):
+        for splat in (WARN, '# k [    7.0] UBSAN: shift-out-of-bounds in arch/x86/kvm/x86.c:7\n',
+                      '# k [    7.0] BUG: sleeping function called from invalid context at mm/slab.h:1\n',
+                      '# k [    7.0] WARNING: possible circular locking dependency detected\n',
+                      '# k [    7.0] WARNING: suspicious RCU usage\n',
+                      '# k [    7.0] rcu: INFO: rcu_preempt self-detected stall on CPU\n',
+                      '# k [    7.0] BUG: KASAN: use-after-free in kvm_get_time\n',
+                      '# k [    7.0] Oops: general protection fault, probably for non-canonical address\n'):
+            with self.subTest(splat):
+                self.assertFails(self.spoil('ok 6 ours/upstream', f'{splat}ok 6 ours/upstream'), 'NOT OK   amd/ours/upstream')
+
+    def test_splat_at_boot(self):
+        self.assertFails(self.spoil('# begin 1', f'{WARN}# begin 1'), 'NOT OK   amd/run', 'at boot')
+
+    def test_splat_at_the_end(self):
+        self.assertFails(self.spoil('# end 0', f'{WARN}# end 0'), 'NOT OK   amd/run', 'at the end')
+
+    def test_splat_on_the_console_only(self):
+        self.assertFails(self.judge(console='[   12.5] Kernel panic - not syncing: Fatal exception\n'), 'on the console')
+
+    def test_splat_on_the_console_is_counted_once(self):
+        console = WARN.replace('# k ', '')
+        self.assertFails(self.spoil('ok 6 ours/upstream', f'{WARN}ok 6 ours/upstream', console=console))
+
+    def test_known_splat(self):
+        counts, _ = self.spoil('# begin 1', WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95') + '# begin 1')
+        self.assertEqual(counts, GOOD)
+
+    def test_splat_behind_a_known_one(self):
+        known = WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95')
+        self.assertFails(self.spoil('# begin 1', f'{known}{WARN}# begin 1'), 'kvm_guest_time_update')
+
+    def test_missing_result(self):
+        self.assertFails(self.spoil('ok 6 ours/upstream # exit=0 seconds=0.60\n', ''), 'amd/ours/upstream: no result', failures=2)
+
+    def test_last_result_missing(self):
+        self.assertFails(self.judge(RESULT.partition('# begin 9')[0] + '# end 0\n'), 'amd/ours/unload: no result', failures=2)
+
+    def test_double_result(self):
+        line = 'ok 6 ours/upstream # exit=0 seconds=0.60\n'
+        self.assertFails(self.spoil(line, line + line), 'is no record')
+
+    def test_plan_of_the_host_does_not_match(self):
+        self.assertFails(self.spoil('1..9', '1..8'), '9 tests asked for, 8 planned')
+
+    def test_results_beyond_the_plan(self):
+        self.assertFails(self.judge(plan=PLAN.replace('ours unload 60 1\n', '')), '8 tests asked for')
+
+    def test_another_test_than_planned(self):
+        self.assertFails(self.judge(plan=PLAN.replace('ours upstream', 'ours downstream')), 'downstream: no result')
+
+    def test_nothing_planned(self):
+        self.assertFails(self.judge('', ''), failures=2)
+
+    def test_nothing_reported(self):
+        self.assertFails(self.judge(''), 'no result', failures=10)
+
+    def test_emulator_dies(self):
+        self.assertFails(self.judge(RESULT.partition('ok 6')[0], status='exit 139'), 'the emulator ended with exit 139',
+                         'it ended in ours/upstream', 'did not report its own end', failures=5)
+
+    def test_emulator_dies_behind_the_end(self):
+        self.assertFails(self.judge(status='exit 1'), 'the emulator ended with exit 1')
+
+    def test_emulator_left_no_status(self):
+        self.assertFails(self.judge(status=''), 'the emulator ended with ?')
+
+    def test_hang(self):
+        self.assertFails(self.judge(RESULT.partition('ok 6')[0], status='limit'), 'stopped at the time limit', failures=5)
+
+    def test_no_end(self):
+        self.assertFails(self.spoil('# end 0\n', ''), 'did not report its own end')
+
+    def test_host_gave_up(self):
+        self.assertFails(self.spoil('# end 0', '# end 1'), 'did not report its own end')
+
+    def test_truncated_record(self):
+        self.assertFails(self.judge(RESULT[:-3]), 'truncated', failures=1)
+        self.assertFails(self.judge(RESULT.partition(' # exit=0 seconds=1.19')[0]), 'truncated', failures=2)
+
+    def test_garbage(self):
+        self.assertFails(self.spoil('# begin 4', 'hello\n# begin 4'), 'is no record')
+
+    def test_failure(self):
+        self.assertFails(self.spoil('ok 6 ours/upstream # exit=0', 'not ok 6 ours/upstream # exit=254'), 'exit 254')
+
+    def test_ok_with_an_exit_code(self):
+        self.assertFails(self.spoil('ok 6 ours/upstream # exit=0', 'ok 6 ours/upstream # exit=3'), 'exit 3')
+
+    def test_timeout(self):
+        self.assertFails(self.spoil('ok 6 ours/upstream # exit=0', 'not ok 6 ours/upstream # TIMEOUT exit=137'), 'timeout')
+
+    def test_failing_case_in_a_passing_test(self):
+        self.assertFails(self.spoil('# > ok 2 steady 1:1\n# > ok 3 # SKIP scaled: no TSC scaling\n# > # Totals: pass:2',
+                                    '# > not ok 2 steady 1:1\n# > ok 3 # SKIP scaled: x\n# > # Totals: pass:2'),
+                         'failing cases: steady_1:1')
+
+    def test_failing_kunit_case(self):
+        self.assertFails(self.spoil('# >         ok 2 one', '# >         not ok 2 one'), 'failing cases: one')
+
+    def test_missing_case(self):
+        self.assertFails(self.spoil('# >         ok 2 one\n', ''), '2 cases planned, 1 reported')
+
+    def test_bail_out(self):
+        self.assertFails(self.spoil('# > Random seed: 0x2f9cfeed', '# > Bail out! no VM'), 'Bail out')
+
+    def test_unlisted_skip(self):
+        self.assertFails(self.spoil('ok 6 ours/upstream # exit=0', 'ok 6 ours/upstream # SKIP exit=4'), 'does not allow')
+
+    def test_unlisted_skip_of_a_case(self):
+        self.assertFails(self.spoil('# > ok 2 steady 1:1\n# > ok 3 # SKIP scaled: no TSC scaling\n# > # Totals: pass:2',
+                                    '# > ok 2 # SKIP steady: why\n# > ok 3 # SKIP scaled: x\n# > # Totals: pass:2'),
+                         'NOT OK   amd/ours/fault/steady:_why')
+
+    def test_listed_skip(self):
+        counts, _ = self.spoil('ok 6 ours/upstream # exit=0', 'ok 6 ours/upstream # SKIP exit=4',
+                               known=[['amd', 'both', 'skip', 'upstream', 'no hardware']])
+        self.assertEqual(counts, (GOOD[0] - 1, 0, 2))
+
+    def test_stock_does_not_show_its_fault(self):
+        text = RESULT.replace('# > not ok 1', '# > ok 1').replace('not ok 3 stock/fault # exit=1', 'ok 3 stock/fault # exit=0')
+        self.assertFails(self.judge(text), 'shows no fault')
+
+    def test_stock_falls_over_instead(self):
+        self.assertFails(self.spoil('not ok 3 stock/fault # exit=1', 'not ok 3 stock/fault # exit=139'), 'fell over')
+        self.assertFails(self.spoil('not ok 3 stock/fault # exit=1', 'not ok 3 stock/fault # TIMEOUT exit=137'), 'fell over')
+        self.assertFails(self.spoil('# > ok 2 steady 1:1\n', ''), 'where 2 was due')
+
+    def test_known_failure_excuses_ours_only_with_stock(self):
+        known = [['amd', 'both', 'fail', 'upstream', 'durations']]
+        ours = RESULT.replace('ok 6 ours/upstream # exit=0', 'not ok 6 ours/upstream # exit=254')
+        self.assertFails(self.judge(ours, known=known), 'exit 254')
+        both = ours.replace('ok 2 stock/upstream # exit=0', 'not ok 2 stock/upstream # exit=254')
+        self.assertEqual(self.judge(both, known=known)[0], (GOOD[0] - 2, 0, 3))
+
+    def test_second_try(self):
+        counts, _ = self.spoil('ok 6 ours/upstream', '# > Bail out!\n# again 6 ours/upstream\n# > fine\nok 6 ours/upstream')
+        self.assertEqual(counts, GOOD)
+
+
+class PlanTest(unittest.TestCase):
+    def test_both(self):
+        self.assertEqual('\n'.join(report.plan('amd', 'both', 'fast', [], TESTS)) + '\n', PLAN)
+
+    def test_tier(self):
+        self.assertEqual(report.plan('intel', 'both', 'slow', [], TESTS),
+                         ['ours load 60 1', 'ours kunit 60 1', 'ours unload 60 1'])
+
+    def test_one_test(self):
+        self.assertEqual(report.plan('amd', 'ours', 'fast', ['fault'], TESTS),
+                         ['ours load 60 1', 'ours fault 60 1', 'ours unload 60 1'])
+
+    def test_unknown_test(self):
+        with self.assertRaises(SystemExit):
+            report.plan('amd', 'ours', 'fast', ['nonesuch'], TESTS)
+
+    def test_the_lists_are_well_formed(self):
+        names = [t.name for t in report.read_tests()]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertTrue(all(row[2] in ('skip', 'fail', 'absent', 'splat') for row in report.read_known().rows))
+
+
+if __name__ == '__main__':
+    unittest.main()
