@@ -25,6 +25,7 @@ trap 'exit 130' INT
 
 for kvm in "${kvms[@]}"; do
 	mkdir -p "$DIR/$kvm"
+	info "$kvm: making the images"
 	"$HERE/images.sh" "$OUT/$BASE/$kvm" "$DIR/$kvm"
 	timeout --kill-after=15 420 python3 "$HERE/migrate.py" "$DIR/$kvm" "$STOCK/arch/x86/boot/bzImage" &
 	child=$!

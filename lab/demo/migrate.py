@@ -102,12 +102,14 @@ class Host:
         server = "on" if self.name == "A" else "off"
         mac = f"52:54:00:00:00:0{ADDRESS[self.name][-1]}"
         emulator = [
-            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-smp", "2", "-m", "1G",
+            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max",
+            "-smp", "2", "-m", "1G",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", bzimage, "-initrd", "host.gz",
             # The emulated TSC is the physical one, which each host would calibrate differently while the emulators compete.
             "-append", "console=ttyS0 panic=-1 tsc=reliable loglevel=6 pci=lastbus=0 pty.legacy_count=0 "
-            f"rcupdate.rcu_cpu_stall_timeout=60 setcpuid=tsc_known_freq tsc_early_khz={self.lab.khz} demo.ip={ADDRESS[self.name]}",
+            f"rcupdate.rcu_cpu_stall_timeout=60 setcpuid=tsc_known_freq tsc_early_khz={self.lab.khz} "
+            f"demo.ip={ADDRESS[self.name]}",
             "-serial", f"file:host-{self.name}.log",
             "-device", "virtio-serial-pci", *ports,
             "-chardev", f"file,id=console,path=guest-on-{self.name}.log,append=on",
@@ -120,7 +122,7 @@ class Host:
         with open(f"emulator-{self.name}.log", "wb") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", str(EMULATOR_LIMIT_S)] + emulator,
-                preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
+                preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, self.lab.nice),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for line in (self.control, self.qmp, self.clock):
             self.lab.wait(lambda line=line: line.connect(self.lab.selector), 10, f"{self.name}'s port {line.path}")
@@ -214,8 +216,8 @@ class Host:
 class Lab:
     """The two hosts, the loop that serves them, and what it wrote down."""
 
-    def __init__(self, name):
-        self.progress = Progress(name)
+    def __init__(self, nice, name):
+        self.nice, self.progress = nice, Progress(name)     # the emulators' niceness
         self.selector = selectors.DefaultSelector()
         self.hosts = {name: Host(name, self) for name in "AB"}
         self.sampling = []          # hosts on which the guest may be
@@ -370,9 +372,10 @@ def main():
     signal.signal(signal.SIGTERM, stopped)
     signal.signal(signal.SIGINT, stopped)
     # Who samples should not wait for who emulates; without the right to ask for that, the error bounds grow a bit.
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-    lab = Lab(f"demo {os.path.basename(os.path.abspath('.'))}")
+        os.setpriority(os.PRIO_PROCESS, 0, nice - 10)
+    lab = Lab(nice, f"demo {os.path.basename(os.path.abspath('.'))}")
     try:
         lab.run(bzimage)
     except DemoError as error:

@@ -228,13 +228,13 @@ def count(hop):
     return sum(hop.steps[c][0] for c in CLOCKS)
 
 
-HEADER = ("kvm", "hop", "from", "to", "uptime_a_s", "uptime_b_s", "stopped_ms", "qemu_downtime_ms", "gain_ms", "bound_ms", "back_largest_ns",
-          "back_count", "raw_count", "mono_count", "page_count", "readings", "tsc_stable", "start_s", "end_s")
+HEADER = ("kvm", "hop", "from", "to", "uptime_a_s", "uptime_b_s", "stopped_ms", "qemu_downtime_ms", "gain_ms", "bound_ms",
+          "back_largest_ns", "back_count", "raw_count", "mono_count", "page_count", "readings", "tsc_stable", "start_s", "end_s")
 
 
 def row(kvm, hop, origin):
-    return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.stopped_ms, hop.downtime_ms,
-            f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}", largest(hop), count(hop),
+    return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.stopped_ms,
+            hop.downtime_ms, f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}", largest(hop), count(hop),
             *(hop.steps[c][0] for c in CLOCKS), hop.reads * len(CLOCKS), int(hop.stable),
             f"{(hop.before.received - origin) / 1e9:.3f}", f"{(hop.after.received - origin) / 1e9:.3f}")
 
@@ -247,8 +247,9 @@ def table(runs):
             gain = f"{hop.gain_ns / MS:+9.2f} +- {hop.bound_ns / MS:.2f}"
             lines.append(f"{kvm:<6} {hop.number} {hop.source}->{hop.target}  {hop.stopped_ms:<8.0f}  {gain:<22}  "
                          f"{largest(hop):<13}  {count(hop):<6}  {hop.reads * len(CLOCKS)}")
-    lines += ["stopped: from QEMU's STOP on the source to its RESUME on the target.  gained: against the physical machine's clock;",
-              "QEMU resumes the clock at the value it saved, so what passes in between is lost on either KVM.",
+    lines += ["stopped: from QEMU's STOP on the source to its RESUME on the target.",
+              "gained: against the physical machine's clock. QEMU resumes the guest's clock at the value it saved, so that what",
+              "passes between saving and resuming is lost on either KVM.",
               "steps back: seen by any vCPU, against all that any vCPU has read before."]
     return "\n".join(lines)
 
