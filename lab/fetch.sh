@@ -58,20 +58,26 @@ update_from() {
 	private_apt apt-get -q update >"$LOGS/fetch-apt.log" 2>&1
 }
 
+package_field() { { private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null || true; } | sed -n "s/^$1: //p"; }
+
 # The newest patch level of the package that the mirrors have.
 find_package() {
-	local mirror list tried=()
+	local mirror list tried=() read=()
 	list=$(mirrors)
 	[ -n "$list" ] || die "no Debian mirror in this machine's apt configuration" "$(own_tree_hint)"
 	for mirror in $list; do
 		tried+=("$mirror")
 		info "looking for $PACKAGE in $SUITE of $mirror"
 		update_from "$mirror" || { warn "cannot read $SUITE there (log: $LOGS/fetch-apt.log)"; continue; }
-		VERSION=$(private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null | sed -n 's/^Version: //p')
-		SHA256=$(private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null | sed -n 's/^SHA256: //p')
+		read+=("$mirror")
+		VERSION=$(package_field Version)
+		SHA256=$(package_field SHA256)
 		[ -z "$VERSION" ] || return 0
 	done
-	die "package $PACKAGE is not in suite $SUITE of the mirrors tried: ${tried[*]}" "$(own_tree_hint)"
+	[ ${#read[@]} -gt 0 ] ||
+		die "suite $SUITE, for package $PACKAGE, cannot be read from any mirror: ${tried[*]}" \
+		    "Run the same command again with a network, or: $(own_tree_hint)"
+	die "package $PACKAGE is not in suite $SUITE of the mirrors tried: ${read[*]}" "$(own_tree_hint)"
 }
 
 good_deb() { [ -f "$1" ] && echo "$SHA256  $1" | sha256sum --status -c -; }

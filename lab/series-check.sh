@@ -17,7 +17,9 @@ base_files() { kgit -C "$OURS" diff --name-only --diff-filter=M base series; }
 
 fresh_copy() {
 	rm -rf "$TREE"
+	lock build # so that nobody builds in the base meanwhile
 	run "fresh copy of the built base" "$LOG/copy.log" cp -a "$STOCK" "$TREE"
+	exec {LOCK_FD}>&-
 	kgit -C "$TREE" checkout -q -f --detach base
 	[ -z "$(kgit -C "$TREE" status --porcelain -uno)" ] || die "the base tree is not pristine" "Run 'make clean'."
 }
