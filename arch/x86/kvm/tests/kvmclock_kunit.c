@@ -26,6 +26,7 @@
 #define ROWS		100000
 #define SLOW_ROWS	2000000
 
+/* In kHz, as KVM has them. */
 #define MHZ		1000U
 #define GHZ		1000000U
 
@@ -610,7 +611,7 @@ static void tsc_freq_edges(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, naive_tsc_freq(c->khz, c->ratio, c->frac_bits), c->freq);
 }
 
-/* Below 2^44 Hz: what is out of range is truncated by both alike. */
+/* What is beyond 2^44 Hz is truncated by both alike. */
 static void check_tsc_freq(struct kunit *test, struct rnd_state *rnd)
 {
 	static const unsigned int scaling[] = { 0, 32, 48 };
