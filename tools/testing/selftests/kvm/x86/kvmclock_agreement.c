@@ -130,7 +130,7 @@ static bool test_frequency(int mode)
 
 	measure("frequency.line", mode, line_hz * 1e3, "mHz");
 	measure("frequency.error", mode, (line_hz - true_hz) * 1e3, "mHz");
-	measure("frequency.error", mode, (line_hz / true_hz - 1) * 1e12, "ppt");
+	measure("frequency.relative_error", mode, (line_hz / true_hz - 1) * 1e12, "ppt");
 	return line_hz >= true_hz * (1 - 1.0 / line.tsc_to_system_mul) &&
 	       line_hz <= true_hz * (1 + 1.0 / line.tsc_to_system_mul);
 }
