@@ -172,14 +172,14 @@ def stays(samples, hops):
 
 
 def measure(hops, parts):
-    """Fill in what the hops did; return the likeliest lines, slope and offsets: those with the most room to both sides."""
+    """Fill in what the hops did; return the lines to draw, slope and offsets: the flattest that fit."""
     fitting = possible([narrowest(part) for part in parts])
     for i, hop in enumerate(hops):
         low = min(lines[i + 1][0] - lines[i][1] for _, lines in fitting)
         high = max(lines[i + 1][1] - lines[i][0] for _, lines in fitting)
         hop.gain_ns, hop.bound_ns = (low + high) / 2, (high - low) / 2
         hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in parts[i + 1])
-    slope, lines = max(fitting, key=lambda one: min(high - low for low, high in one[1]))
+    slope, lines = min(fitting, key=lambda one: abs(one[0]))
     return slope, [(low + high) / 2 for low, high in lines]
 
 
