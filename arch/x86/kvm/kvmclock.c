@@ -37,14 +37,50 @@
 #define CREATE_TRACE_POINTS
 #include "kvmclock_trace.h"
 
-/* Draw @line through @ns at @now, for a TSC scaled by @ratio. */
-static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_instant *now,
-			  u64 ns, u32 khz, u64 ratio)
+/* The lowest frequency of a guest's TSC that user space can ask for: 1 kHz. */
+#define KVMCLOCK_MIN_FREQ	(1000ULL << KVMCLOCK_HZ_FRAC_BITS)
+
+/*
+ * Two clocks that are the same but for rounding, each up to 1 ns down, differ by
+ * no more than this.
+ */
+#define KVMCLOCK_ROUNDING_NS	1
+
+/* What the clock goes on from: a line in the domain of the TSC scaled by @ratio. */
+struct kvmclock_track {
+	struct pvclock_vcpu_time_info line;
+	u64 ratio;
+	u64 ns;			/* the line's value now */
+};
+
+static bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
+			       const struct pvclock_vcpu_time_info *b)
 {
+	return a->tsc_to_system_mul == b->tsc_to_system_mul && a->tsc_shift == b->tsc_shift;
+}
+
+/*
+ * Draw @line through @ns at @now, for a TSC scaled by @ratio.  If it is to go on
+ * from @from, extend that one where the rate is the same, and do not fall below
+ * it by rounding where it is not.
+ */
+static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_instant *now,
+			  u64 ns, u32 khz, u64 ratio, const struct kvmclock_track *from)
+{
+	u64 freq = kvmclock_tsc_freq(khz, ratio, kvm_caps.tsc_scaling_ratio_frac_bits);
+
 	line->tsc_timestamp = kvm_scale_tsc(now->tsc, ratio);
 	line->system_time = ns;
-	kvmclock_line_set_rate(line, kvmclock_tsc_freq(khz, ratio,
-						       kvm_caps.tsc_scaling_ratio_frac_bits));
+	/* tsc_khz is 0 if calibrating the TSC has failed. */
+	kvmclock_line_set_rate(line, max(freq, KVMCLOCK_MIN_FREQ));
+
+	if (!from)
+		return;
+
+	if (from->ratio == ratio && kvmclock_same_rate(&from->line, line))
+		*line = from->line;
+	else
+		line->system_time += kvmclock_line_slack_ns(&from->line);
 }
 
 static u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
@@ -176,49 +212,61 @@ static bool kvmclock_tsc_offsets_match(struct kvm *kvm)
 }
 
 /*
- * Get the value for the clock to go on from at @now: no guest has read more, and
- * no line through it is below one that a guest computed with.
+ * Get the line that the clock goes on from at @now: the VM's, or the one of the
+ * vCPUs' own lines that is ahead of the others.
  */
-static u64 kvmclock_continue_ns(struct kvm *kvm, const struct kvmclock_instant *now)
+static void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *now,
+			       struct kvmclock_track *track)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
-	u64 ns = kvmclock_ns(clock, now);
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	if (clock->use_master_clock)
-		return ns + kvmclock_line_slack_ns(&clock->line);
+	*track = (struct kvmclock_track){};
 
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		const struct pvclock_vcpu_time_info *line = &vcpu->arch.clock.line;
-		u64 tsc = kvm_scale_tsc(now->tsc, vcpu->arch.clock.ratio);
-
-		if (line->tsc_to_system_mul)
-			ns = max(ns, kvmclock_line_ns(line, tsc) + kvmclock_line_slack_ns(line));
+	if (clock->use_master_clock) {
+		track->line = clock->line;
+		track->ratio = clock->ratio;
+		track->ns = kvmclock_ns(clock, now);
+		return;
 	}
 
-	return ns;
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+		u64 ns;
+
+		if (!vclock->line.tsc_to_system_mul)
+			continue;
+
+		ns = kvmclock_line_ns(&vclock->line, kvm_scale_tsc(now->tsc, vclock->ratio));
+		if (!track->ratio || ns > track->ns) {
+			track->line = vclock->line;
+			track->ratio = vclock->ratio;
+			track->ns = ns;
+		}
+	}
 }
 
 /* Draw @vcpu's own line, for host clock mode. */
 static void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
-			       u64 ns, u32 khz)
+			       u64 ns, u32 khz, const struct kvmclock_track *from)
 {
 	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
 
 	clock->ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
-	kvmclock_draw(&clock->line, now, ns, khz, clock->ratio);
+	kvmclock_draw(&clock->line, now, ns, khz, clock->ratio, from);
 }
 
 /*
- * Redraw the clock's line through @ns at @now, and choose the mode that it runs
- * in.  This is the only place that does so; all vCPUs are out of the guest.
+ * Redraw the clock's line through @ns at @now, or extend @from, and choose the
+ * mode that it runs in.  This is the only place that does so; all vCPUs are out
+ * of the guest.
  *
- * On leaving master clock mode, the vCPUs go on with lines through the same
- * point, until they are loaded again or ask for a line of their own.
+ * On leaving master clock mode, the vCPUs go on with lines of their own from the
+ * same point, until they are loaded elsewhere or ask for an update.
  */
 static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-			    enum kvmclock_cause cause)
+			    const struct kvmclock_track *from, enum kvmclock_cause cause)
 {
 	u32 khz = kvmclock_host_khz() ? : tsc_khz;
 	struct kvm_clock *clock = &kvm->arch.clock;
@@ -228,23 +276,56 @@ static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now,
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	clock->use_master_clock = kvmclock_can_use_master_clock(kvm, now, &clock->ratio);
+	/* Pairs with the barrier in kvmclock_tsc_offset_written(). */
+	smp_store_mb(clock->use_master_clock,
+		     kvmclock_can_use_master_clock(kvm, now, &clock->ratio));
 	clock->tsc_stable = clock->use_master_clock && kvmclock_tsc_offsets_match(kvm);
 	clock->offset = ns - now->boot_ns;
 	clock->khz = khz;
 
 	if (clock->use_master_clock) {
-		kvmclock_draw(&clock->line, now, ns, khz, clock->ratio);
+		kvmclock_draw(&clock->line, now, ns, khz, clock->ratio, from);
 	} else {
 		clock->line = (struct pvclock_vcpu_time_info){ .system_time = clock->offset };
 		kvm_for_each_vcpu(i, vcpu, kvm)
-			kvmclock_draw_vcpu(vcpu, now, ns, khz);
+			kvmclock_draw_vcpu(vcpu, now, ns, khz, from);
 	}
 
 	kvm->stat.clock_reanchors++;
 	trace_kvm_clock_line(cause, &old, &clock->line);
 	trace_kvm_update_master_clock(clock->use_master_clock, kvmclock_host_vclock_mode(),
 				      clock->tsc_stable);
+}
+
+/*
+ * Get a value for the clock to go on from at @now: no guest has read more, and a
+ * line through it is nowhere below the one that the guest computed with.
+ */
+static u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
+			      const struct kvmclock_track *track)
+{
+	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
+
+	return track->ratio ? max(ns, track->ns + kvmclock_line_slack_ns(&track->line)) : ns;
+}
+
+/*
+ * Let the clock go on from what it is, but in its new mode or at its new rate.
+ * Its line is extended, unless the host's clock is ahead of it by more than
+ * rounding.
+ */
+static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *now,
+			      enum kvmclock_cause cause)
+{
+	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
+	struct kvmclock_track track;
+
+	kvmclock_get_track(kvm, now, &track);
+
+	if (track.ratio && (s64)(ns - track.ns) <= KVMCLOCK_ROUNDING_NS)
+		kvmclock_redraw(kvm, now, track.ns, &track, cause);
+	else
+		kvmclock_redraw(kvm, now, kvmclock_get_floor(kvm, now, &track), NULL, cause);
 }
 
 /*
@@ -349,7 +430,7 @@ void kvmclock_update(struct kvm *kvm)
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	cause = kvmclock_check(kvm, &now, &tsc_stable);
 	if (cause >= 0)
-		kvmclock_redraw(kvm, &now, kvmclock_continue_ns(kvm, &now), cause);
+		kvmclock_continue(kvm, &now, cause);
 	else
 		clock->tsc_stable = tsc_stable;
 	kvmclock_end_update(kvm);
@@ -363,11 +444,13 @@ void kvmclock_hold(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvmclock_instant now;
+	struct kvmclock_track track;
 
 	mutex_lock_nest_lock(&clock->update_lock, &kvm_lock);
 	kvmclock_begin_update(kvm);
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	clock->offset = kvmclock_continue_ns(kvm, &now) - now.boot_ns;
+	kvmclock_get_track(kvm, &now, &track);
+	clock->offset = kvmclock_get_floor(kvm, &now, &track) - now.boot_ns;
 	clock->use_master_clock = false;
 	write_seqcount_end(&clock->sc);
 	raw_spin_unlock_irq(&clock->tsc_write_lock);
@@ -380,7 +463,8 @@ void kvmclock_release(struct kvm *kvm)
 
 	kvmclock_begin_update(kvm);
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	kvmclock_redraw(kvm, &now, now.boot_ns + clock->offset, KVMCLOCK_CAUSE_FREQUENCY);
+	kvmclock_redraw(kvm, &now, now.boot_ns + clock->offset, NULL,
+			KVMCLOCK_CAUSE_FREQUENCY);
 	kvmclock_end_update(kvm);
 	mutex_unlock(&clock->update_lock);
 }
@@ -396,6 +480,7 @@ void kvmclock_leave_on_tsc_reset(struct kvm *kvm, u64 last_tsc,
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvmclock_instant last = { .tsc = last_tsc, .boot_ns = now->boot_ns };
+	struct kvmclock_track track;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 	u64 ns;
@@ -403,10 +488,11 @@ void kvmclock_leave_on_tsc_reset(struct kvm *kvm, u64 last_tsc,
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
 	clock->backwards_tsc_observed = true;
-	ns = max(kvmclock_continue_ns(kvm, &last), now->boot_ns + clock->offset);
+	kvmclock_get_track(kvm, &last, &track);
+	ns = max(kvmclock_get_floor(kvm, &last, &track), now->boot_ns + clock->offset);
 
 	write_seqcount_begin(&clock->sc);
-	kvmclock_redraw(kvm, now, ns, KVMCLOCK_CAUSE_TSC_RESET);
+	kvmclock_redraw(kvm, now, ns, NULL, KVMCLOCK_CAUSE_TSC_RESET);
 	WRITE_ONCE(clock->generation, clock->generation + 1);
 	write_seqcount_end(&clock->sc);
 
@@ -440,7 +526,7 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 
 	/* A line that is asked for what it reads is not another line. */
 	if (ns != kvmclock_ns(clock, &now) || kvmclock_check(kvm, &now, &tsc_stable) >= 0)
-		kvmclock_redraw(kvm, &now, ns, KVMCLOCK_CAUSE_SET);
+		kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_SET);
 
 	/* This CPU's TSC, which was read here, may not be that of the vCPUs'. */
 	if (!clock->use_master_clock) {
@@ -555,25 +641,44 @@ static void kvmclock_write_pages(struct kvm_vcpu *vcpu)
  * What is written is read with publish_lock held, i.e. the last to write a page
  * writes the newest.
  */
-static int kvmclock_publish(struct kvm *kvm)
+static void kvmclock_publish(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
+	unsigned long generation = READ_ONCE(clock->generation);
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
-	u64 generation;
 
-	if (mutex_lock_interruptible(&clock->publish_lock))
-		return -EINTR;
+	lockdep_assert_held(&clock->publish_lock);
 
-	generation = READ_ONCE(clock->generation);
-	if (clock->published != generation) {
-		kvm_for_each_vcpu(i, vcpu, kvm)
-			kvmclock_write_pages(vcpu);
-		clock->published = generation;
-	}
+	if (clock->published == generation)
+		return;
 
-	mutex_unlock(&clock->publish_lock);
-	return 0;
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		kvmclock_write_pages(vcpu);
+	clock->published = generation;
+}
+
+/*
+ * Whether @vcpu's line can be extended, because for the same frequency it shows
+ * the host's clock, @ns at @now, still.
+ */
+static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
+				       u64 ns, u32 khz)
+{
+	const struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	struct pvclock_vcpu_time_info line;
+	s64 ahead_ns;
+
+	if (!now->tsc_based || clock->ratio != ratio)
+		return false;
+
+	kvmclock_draw(&line, now, ns, khz, ratio, NULL);
+	if (!kvmclock_same_rate(&line, &clock->line))
+		return false;
+
+	ahead_ns = kvmclock_line_ns(&clock->line, line.tsc_timestamp) - ns;
+	return abs(ahead_ns) <= KVMCLOCK_ROUNDING_NS;
 }
 
 /*
@@ -585,6 +690,7 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvmclock_instant now;
 	u32 khz;
+	u64 ns;
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
@@ -597,24 +703,11 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
 
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	kvmclock_catch_up(vcpu, &now);
-	kvmclock_draw_vcpu(vcpu, &now, now.boot_ns + clock->offset, khz);
+
+	ns = now.boot_ns + clock->offset;
+	if (!kvmclock_vcpu_line_is_good(vcpu, &now, ns, khz))
+		kvmclock_draw_vcpu(vcpu, &now, ns, khz, NULL);
 	return 0;
-}
-
-static int kvmclock_update_vcpu(struct kvm_vcpu *vcpu)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	int r;
-
-	if (mutex_lock_interruptible(&clock->publish_lock))
-		return -EINTR;
-
-	r = kvmclock_redraw_vcpu(vcpu);
-	if (!r)
-		kvmclock_write_pages(vcpu);
-
-	mutex_unlock(&clock->publish_lock);
-	return r;
 }
 
 /*
@@ -645,28 +738,59 @@ void kvmclock_request_update(struct kvm_vcpu *vcpu)
 }
 
 /*
+ * Write what has changed to the guest's pages, and @vcpu's own for certain if it
+ * was asked for.  All of it must be done before @vcpu enters the guest.
+ */
+static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
+{
+	int r = 0;
+
+	lockdep_assert_held(&vcpu->kvm->arch.clock.publish_lock);
+
+	if (own)
+		r = kvmclock_redraw_vcpu(vcpu);
+
+	kvmclock_publish(vcpu->kvm);
+	if (own && !r)
+		kvmclock_write_pages(vcpu);
+
+	return r;
+}
+
+/*
  * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
  * not enter it yet, because a signal is pending or its CPU goes offline.
  */
 int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
-	if (kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) {
-		kvmclock_update(vcpu->kvm);
-		if (kvmclock_publish(vcpu->kvm)) {
-			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-			return 1;
-		}
-	}
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	bool all, own;
+	int r = -EINTR;
 
 	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
 		kvmclock_request_global_update(vcpu->kvm);
 
-	if (kvm_check_request(KVM_REQ_CLOCK_UPDATE, vcpu) && kvmclock_update_vcpu(vcpu)) {
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-		return 1;
+	all = kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	if (all)
+		kvmclock_update(vcpu->kvm);
+
+	own = kvm_check_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	if (!all && !own)
+		return 0;
+
+	if (!mutex_lock_interruptible(&clock->publish_lock)) {
+		r = kvmclock_update_pages(vcpu, own);
+		mutex_unlock(&clock->publish_lock);
 	}
 
-	return 0;
+	if (likely(!r))
+		return 0;
+
+	if (all)
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	if (own)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	return 1;
 }
 
 static int kvmclock_begin_wall_clock(struct kvm *kvm, gpa_t gpa, u32 *version)

@@ -36,6 +36,11 @@ void kvmclock_tsc_offset_written(struct kvm_vcpu *vcpu)
 
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 
+	/*
+	 * Either the clock is found in master clock mode here, or who enters it
+	 * finds the new offset.  Pairs with smp_store_mb() in kvmclock_redraw().
+	 */
+	smp_mb__after_atomic();
 	if (!READ_ONCE(vcpu->kvm->arch.clock.use_master_clock))
 		return;
 

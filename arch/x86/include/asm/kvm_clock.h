@@ -29,7 +29,7 @@ struct kvm_clock {
 	 * memory with it held.
 	 */
 	struct mutex publish_lock;
-	u64 published;		/* the generation that all pages show */
+	unsigned long published;	/* the generation that all pages show */
 
 	/*
 	 * Protects everything below.  @sc is for reading the clock's value:
@@ -52,7 +52,7 @@ struct kvm_clock {
 	/* Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset. */
 	s64 offset;
 
-	u64 generation;		/* counts changes that all pages must show */
+	unsigned long generation;	/* counts changes that all pages must show */
 	struct ratelimit_state update_rs;
 
 	/* Both rule out the master clock, the first one for good. */
