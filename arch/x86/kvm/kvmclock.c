@@ -293,8 +293,11 @@ static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now,
 
 	kvm->stat.clock_reanchors++;
 	trace_kvm_clock_line(cause, &old, &clock->line);
+#ifdef CONFIG_X86_64
+	/* The event is not there on 32-bit hosts, which have no master clock. */
 	trace_kvm_update_master_clock(clock->use_master_clock, kvmclock_host_vclock_mode(),
 				      clock->tsc_stable);
+#endif
 }
 
 /*

@@ -134,9 +134,12 @@ static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc
 	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
 	vclock->this_tsc_write = clock->cur_tsc_write;
 
+#ifdef CONFIG_X86_64
+	/* The event is not there on 32-bit hosts, which have no master clock. */
 	trace_kvm_track_tsc(vcpu->vcpu_id, clock->nr_vcpus_matched_tsc,
 			    atomic_read(&vcpu->kvm->online_vcpus), clock->use_master_clock,
 			    kvmclock_host_vclock_mode());
+#endif
 }
 
 /*
