@@ -67,7 +67,8 @@ build_ours() {
 	local kos=(arch/x86/kvm/kvm.ko arch/x86/kvm/kvm-amd.ko arch/x86/kvm/kvm-intel.ko virt/lib/irqbypass.ko)
 	if [ -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.c" ]; then
 		enable_ours KVM_CLOCK_KUNIT_TEST
-		kos+=(arch/x86/kvm/tests/kvmclock_kunit.ko)
+		# With KUnit itself, whose symbols it needs.
+		kos+=(lib/kunit/kunit.ko arch/x86/kvm/tests/kvmclock_kunit.ko)
 	fi
 	run "our KVM modules" "$LOGS/build-ours.log" kmake "$OURS" "${kos[@]}"
 }

@@ -33,7 +33,7 @@ build() {
 	local kos=("${KVM_KO[@]}")
 	if [ -f "$TREE/arch/x86/kvm/tests/kvmclock_kunit.c" ]; then
 		"$TREE/scripts/config" --file "$TREE/.config" -m KVM_CLOCK_KUNIT_TEST
-		kos+=(arch/x86/kvm/tests/kvmclock_kunit.ko)
+		kos+=(lib/kunit/kunit.ko arch/x86/kvm/tests/kvmclock_kunit.ko)
 	fi
 	try "building KVM" "$1" kmake "$TREE" "${kos[@]}" && ! grep -E 'warning:|^WARNING' "$1"
 }
