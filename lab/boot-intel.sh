@@ -1,6 +1,6 @@
 #!/bin/bash
 # Boot the Intel host: Bochs, which emulates VMX with EPT and TSC scaling, one instruction a TSC tick.
-# Usage: boot-intel.sh RUN [LIMIT], see lab/boot.sh.
+# Usage: boot-intel.sh RUN [LIMIT], see lab/boot.sh. INTERACTIVE=1 joins the console to the terminal (lab/shell.sh).
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/boot.sh"
@@ -28,6 +28,8 @@ make_iso() {
 
 # No plugin_ctrl here: with it the serial ports are missing.
 make_bochsrc() {
+	local console="mode=file, dev=$RUN/console.log"
+	[ -z "${INTERACTIVE:-}" ] || console="mode=term, dev=$(tty)"
 	cat >"$RUN/bochsrc" <<-END
 		cpu: model=corei7_skylake_x, count=1, ips=100000000
 		megs: 512
@@ -37,7 +39,7 @@ make_bochsrc() {
 		ata0-master: type=cdrom, path=$RUN/host.iso, status=inserted
 		boot: cdrom
 		clock: sync=none, time0=utc
-		com1: enabled=1, mode=file, dev=$RUN/console.log
+		com1: enabled=1, $console
 		com2: enabled=1, mode=file, dev=$RUN/result.ktap
 		log: $RUN/bochs.log
 		panic: action=fatal
