@@ -31,12 +31,13 @@ run_initrd() {
 
 # emulate COMMAND...: never longer than LIMIT seconds, and how it ended.
 emulate() {
-	local rc=0 pid
+	local rc=0
 	timeout --kill-after=5 "$LIMIT" "$@" </dev/null >"$RUN/emulator.log" 2>&1 &
-	pid=$!
-	trap 'kill $pid 2>/dev/null || true' EXIT
+	EMULATOR=$!
+	trap 'kill $EMULATOR 2>/dev/null || true' EXIT
 	trap 'exit 143' INT TERM
-	wait $pid || rc=$?
+	wait $EMULATOR || rc=$?
+	trap - EXIT INT TERM
 	# The last words of Bochs when a host powers off. Its exit code is 1 then.
 	! grep -qaF 'ACPI control: soft power off' "$RUN/emulator.log" || rc=0
 	sed -i 's/\r$//' "$RUN/console.log" "$RUN/result.ktap"

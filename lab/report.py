@@ -50,7 +50,14 @@ class Test:
 
 
 def read_tests():
-    return [Test(*row) for row in table(LAB / 'tests.list', 6)]
+    """The rounds of lab/tests.list, each a list of tests."""
+    rounds = [[]]
+    for row in table(LAB / 'tests.list', 6):
+        if row == ['round', '-', '-', '-', '-', '-']:
+            rounds.append([])
+        else:
+            rounds[-1].append(Test(*row))
+    return rounds
 
 
 class Known:
@@ -65,25 +72,32 @@ class Known:
                 return reason
         return None
 
-    def splat(self, lab, line):
-        return any(row[2] == 'splat' and row[0] == lab and row[3] in line for row in self.rows)
+    def splat(self, lab, test, line):
+        """Listed as TEST:TEXT, with _ for the blanks of the text; TEST is boot, end, console or a test."""
+        for k_lab, _, what, name, _ in self.rows:
+            where, _, text = name.partition(':')
+            if what == 'splat' and lab == k_lab and where == test and text in line.replace(' ', '_'):
+                return True
+        return False
 
 
 def read_known():
     return Known(table(LAB / 'known.list', 5))
 
 
-def plan(lab, kvm, tier, only, tests=None):
-    """The lines of a plan: for each KVM its modules loaded, the tests, its modules unloaded."""
-    chosen = [t for t in tests or read_tests() if t.name in only or (not only and t.tier[lab] == tier)]
-    unknown = set(only) - {t.name for t in chosen}
+def plan(lab, kvm, tier, only, rounds=None):
+    """The lines of a plan: in each round, for each KVM, its modules loaded, the tests, its modules unloaded."""
+    rounds = rounds or read_tests()
+    unknown = set(only) - {t.name for tests in rounds for t in tests}
     if unknown:
         sys.exit(f'no such test in lab/tests.list: {" ".join(sorted(unknown))}')
     lines = []
-    for k in ['stock', 'ours'] if kvm == 'both' else [kvm]:
-        mine = [f'{k} {t.name} {t.limit} {t.tries}' for t in chosen if k == 'ours' or t.stock != '-']
-        if mine:
-            lines += [f'{k} load 60 1', *mine, f'{k} unload 60 1']
+    for tests in rounds:
+        chosen = [t for t in tests if t.name in only or (not only and t.tier[lab] == tier)]
+        for k in ['stock', 'ours'] if kvm == 'both' else [kvm]:
+            mine = [f'{k} {t.name} {t.limit} {t.tries}' for t in chosen if k == 'ours' or t.stock != '-']
+            if mine:
+                lines += [f'{k} load 60 1', *mine, f'{k} unload 60 1']
     return lines
 
 
@@ -204,7 +218,7 @@ class Result:
         return True
 
 
-def splats(lines, lab, known):
+def splats(lines, lab, test, known):
     """First lines of the kernel's complaints that are not known. What a WARN prints between its marks is one."""
     found, quiet = [], False
     for line in lines:
@@ -214,7 +228,7 @@ def splats(lines, lab, known):
             quiet = False
         elif not quiet and SPLAT.search(line):
             quiet = True
-            if not known.splat(lab, line):
+            if not known.splat(lab, test, line):
                 found.append(re.sub(r'^\[ *[0-9.]+\] *', '', line).strip())
             # A report without marks ends where it will; further lines of it may count again, which harms nobody.
             quiet = 'WARNING: ' in line and bool(re.search(r'WARNING: \S+:\d+ at |WARNING: CPU', line))
@@ -222,13 +236,13 @@ def splats(lines, lab, known):
 
 
 class Judge:
-    def __init__(self, lab, directory, known, tests):
+    def __init__(self, lab, directory, known, rounds):
         self.lab, self.dir, self.known = lab, Path(directory), known
-        self.tests = {t.name: t for t in tests}
+        self.tests = {t.name: t for tests in rounds for t in tests}
         self.passed, self.failed, self.skipped = [], [], []
         self.result = Result(self.text('result.ktap'))
         self.plan = [line.split() for line in self.text('plan').splitlines()]
-        self.records = {r.name: r for r in self.result.records}
+        self.records = {r.number: r for r in self.result.records}
 
     def text(self, name):
         path = self.dir / name
@@ -264,17 +278,17 @@ class Judge:
             why.append('stopped at the time limit' if status == 'limit' else f'the emulator ended with {status or "?"}')
         reported = {line for r in [result.boot, result.after, *result.records] for line in r.kernel}
         rest = [line for line in self.text('console.log').splitlines() if line not in reported]
-        for lines, when in ((result.boot.kernel, 'at boot'), (result.after.kernel, 'at the end'), (rest, 'on the console')):
-            why += [f'{splat} ({when})' for splat in splats(lines, self.lab, self.known)]
+        for lines, when in ((result.boot.kernel, 'boot'), (result.after.kernel, 'end'), (rest, 'console')):
+            why += [f'{splat} ({when})' for splat in splats(lines, self.lab, when, self.known)]
         self.say('NOT OK' if why else 'ok', f'{self.lab}/run', '; '.join(why) or result.host)
 
     def judge_test(self, number, kvm, name):
         full = f'{self.lab}/{kvm}/{name}'
-        record = self.records.get(f'{kvm}/{name}')
-        if not record or record.number != number:
+        record = self.records.get(number)
+        if not record or record.name != f'{kvm}/{name}':
             self.say('NOT OK', full, 'no result')
             return
-        complaints = splats(record.kernel, self.lab, self.known)
+        complaints = splats(record.kernel, self.lab, name, self.known)
         if complaints:
             self.say('NOT OK', full, '; '.join(complaints))
             return
@@ -334,8 +348,8 @@ class Judge:
     def judge_failure(self, full, kvm, name, why):
         """A listed failure is excused on ours only if stock, where it ran in the same boot, failed too."""
         reason = self.known.reason(self.lab, kvm, 'fail', name)
-        stock = self.records.get(f'stock/{name}')
-        if reason and (kvm == 'stock' or not stock or stock.verdict == 'not ok'):
+        stock = [r.verdict for r in self.result.records if r.name == f'stock/{name}']
+        if reason and (kvm == 'stock' or 'ok' not in stock):
             self.say('skipped', full, f'fails, as known: {reason}')
         else:
             self.say('NOT OK', full, '; '.join(why))
@@ -356,8 +370,8 @@ class Judge:
 
 
 def check(directories):
-    known, tests = read_known(), read_tests()
-    judges = [Judge(Path(d).name.split('-')[0], d, known, tests).judge() for d in directories]
+    known, rounds = read_known(), read_tests()
+    judges = [Judge(Path(d).name.split('-')[0], d, known, rounds).judge() for d in directories]
     passed, failed, skipped = (sum(len(getattr(j, k)) for j in judges) for k in ('passed', 'failed', 'skipped'))
     print(f'{passed} passed, {failed} failed, {skipped} skipped')
     return 1 if failed or not passed else 0

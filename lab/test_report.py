@@ -86,12 +86,12 @@ WARN = """\
 # k [    7.000003] ---[ end trace 0000000000000000 ]---
 """
 
-TESTS = [report.Test('upstream', 'fast', 'fast', '60', '1', 'pass'),
-         report.Test('fault', 'fast', 'fast', '60', '1', 'fail'),
-         report.Test('kunit', 'fast', 'slow', '60', '1', '-')]
+TESTS = [[report.Test('upstream', 'fast', 'fast', '60', '1', 'pass'),
+          report.Test('fault', 'fast', 'fast', '60', '1', 'fail'),
+          report.Test('kunit', 'fast', 'slow', '60', '1', '-')]]
 
 KNOWN = [['amd', 'both', 'skip', 'fault/scaled*', 'TCG has no TSC scaling'],
-         ['amd', 'both', 'splat', 'topology_common.c:95', 'the model']]
+         ['amd', 'both', 'splat', 'boot:topology_common.c:95_at', 'the model']]
 
 # Counts of the good run: the run, 3 results of loading and unloading and upstream's each, stock's fault as one,
 # two cases and a skip of ours, three cases of KUnit.
@@ -144,13 +144,13 @@ class JudgeTest(unittest.TestCase):
                 self.assertFails(self.spoil('ok 6 ours/upstream', f'{splat}ok 6 ours/upstream'), 'NOT OK   amd/ours/upstream')
 
     def test_splat_at_boot(self):
-        self.assertFails(self.spoil('# begin 1', f'{WARN}# begin 1'), 'NOT OK   amd/run', 'at boot')
+        self.assertFails(self.spoil('# begin 1', f'{WARN}# begin 1'), 'NOT OK   amd/run', '(boot)')
 
     def test_splat_at_the_end(self):
-        self.assertFails(self.spoil('# end 0', f'{WARN}# end 0'), 'NOT OK   amd/run', 'at the end')
+        self.assertFails(self.spoil('# end 0', f'{WARN}# end 0'), 'NOT OK   amd/run', '(end)')
 
     def test_splat_on_the_console_only(self):
-        self.assertFails(self.judge(console='[   12.5] Kernel panic - not syncing: Fatal exception\n'), 'on the console')
+        self.assertFails(self.judge(console='[   12.5] Kernel panic - not syncing: Fatal exception\n'), '(console)')
 
     def test_splat_on_the_console_is_counted_once(self):
         console = WARN.replace('# k ', '')
@@ -159,6 +159,10 @@ class JudgeTest(unittest.TestCase):
     def test_known_splat(self):
         counts, _ = self.spoil('# begin 1', WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95') + '# begin 1')
         self.assertEqual(counts, GOOD)
+
+    def test_known_splat_elsewhere(self):
+        known = WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95')
+        self.assertFails(self.spoil('ok 6 ours/upstream', f'{known}ok 6 ours/upstream'), 'amd/ours/upstream')
 
     def test_splat_behind_a_known_one(self):
         known = WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95')
@@ -284,12 +288,18 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(report.plan('amd', 'ours', 'fast', ['fault'], TESTS),
                          ['ours load 60 1', 'ours fault 60 1', 'ours unload 60 1'])
 
+    def test_rounds(self):
+        rounds = [TESTS[0][:1], [report.Test('last', 'fast', '-', '60', '1', 'pass')]]
+        self.assertEqual(report.plan('amd', 'both', 'fast', [], rounds),
+                         [f'{k} {t} 60 1' for last in ('upstream', 'last') for k in ('stock', 'ours')
+                          for t in ('load', last, 'unload')])
+
     def test_unknown_test(self):
         with self.assertRaises(SystemExit):
             report.plan('amd', 'ours', 'fast', ['nonesuch'], TESTS)
 
     def test_the_lists_are_well_formed(self):
-        names = [t.name for t in report.read_tests()]
+        names = [t.name for tests in report.read_tests() for t in tests]
         self.assertEqual(len(names), len(set(names)))
         self.assertTrue(all(row[2] in ('skip', 'fail', 'absent', 'splat') for row in report.read_known().rows))
 
