@@ -82,11 +82,13 @@ static bool fails(unsigned long cmd, const char *name, void *arg, int want)
 
 /*
  * SET @data, and see the clock go on from @want: it is that plus the time from
- * some instant after host TSC @tsc.  1 us more is for rounding, and because the
- * wall clock may not run at the TSC's rate; any @want counts modulo 2^64.
+ * some instant after host TSC @tsc.  1 us more is for rounding, 1 ms where wall
+ * time counts: how exact that is, kvmclock_agreement tells.  Any @want counts
+ * modulo 2^64.
  */
 static bool sets_since(u64 tsc, struct kvm_clock_data *data, u64 want)
 {
+	u64 slack_ns = data->flags & KVM_CLOCK_REALTIME ? 1000000 : 1000;
 	u64 elapsed, most;
 	struct kvm_clock_data now;
 	struct kvmclock_shot shot;
@@ -98,7 +100,7 @@ static bool sets_since(u64 tsc, struct kvm_clock_data *data, u64 want)
 		return false;
 
 	now = kvmclock_get(&kc);
-	most = (rdtsc() - tsc) * 1000000 / kvmclock_host_khz() + 1000;
+	most = (rdtsc() - tsc) * 1000000 / kvmclock_host_khz() + slack_ns;
 	elapsed = now.clock - want;
 	ok = check(elapsed <= most, "clock is %lu ns from %lu, at most %lu wanted",
 		   elapsed, want, most);
@@ -512,6 +514,46 @@ static bool test_ctrl(void)
 	return check(!(page->flags & PVCLOCK_GUEST_STOPPED), "told twice") && ok;
 }
 
+/* ---- Without master clock, because the boot vCPU has used the old MSR ---- */
+
+static void set_master_clock(bool on)
+{
+	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, on ? MSR_KVM_SYSTEM_TIME_NEW : MSR_KVM_SYSTEM_TIME,
+		     kvmclock_time_gpa(&kc, 0, 0) | KVM_MSR_ENABLED);
+	kvmclock_settle(&kc);
+}
+
+static bool test_get_without_master_clock(void)
+{
+	struct kvm_clock_data data;
+
+	set_master_clock(false);
+	data = kvmclock_get(&kc);
+	set_master_clock(true);
+	return check(!data.flags, "0x%x", data.flags) &&
+	       check(!data.realtime && !data.host_tsc, "values without their flags") &&
+	       pads_are_zero(&data);
+}
+
+/* GET, a vCPU's reading and GET again: each is what was set and the time since. */
+static bool test_set_without_master_clock(void)
+{
+	u64 want = 21 * NSEC_PER_SEC, tsc, first, reading, last, most;
+
+	set_master_clock(false);
+	tsc = rdtsc();
+	kvmclock_set(&kc, want, 0, 0);
+	first = kvmclock_get(&kc).clock;
+	reading = kvmclock_run(&kc, 1, KVMCLOCK_READ, 0, 0);
+	last = kvmclock_get(&kc).clock;
+	most = (rdtsc() - tsc) * 1000000 / kvmclock_host_khz() + 1000;
+	set_master_clock(true);
+	return check(first >= want && last <= want + most, "%lu to %lu, %lu wanted", first, last,
+		     want) &&
+	       check(reading + 1000 >= first && reading <= last + 1000, "%lu, not %lu to %lu",
+		     reading, first, last);
+}
+
 /* ---- Statistics ---- */
 
 static const char *no_stats(void)
@@ -588,6 +630,8 @@ static const struct {
 	{ "bad_page", test_bad_page },
 	{ "ctrl_without_clock", test_ctrl_without_clock },
 	{ "ctrl", test_ctrl },
+	{ "get_without_master_clock", test_get_without_master_clock },
+	{ "set_without_master_clock", test_set_without_master_clock },
 	{ "stat_set", test_stat_set, no_stats },
 	{ "stat_no_cause", test_stat_no_cause, no_stats },
 };

@@ -543,16 +543,21 @@ static inline const char *kvmclock_other_clocksource(void)
 	return NULL;
 }
 
-/* Poll until GET's flags are @flags, for 2 s at most. */
+/*
+ * Poll until GET's flags are @flags, for 2 s at most; but do not wait for long
+ * again for what did not come once.
+ */
 static inline bool kvmclock_wait_flags(struct kvmclock_vm *kc, u32 flags)
 {
+	static int tries = 200;
 	int i;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < tries; i++) {
 		if (kvmclock_get(kc).flags == flags)
 			return true;
 		usleep(10000);
 	}
+	tries = 10;
 	return false;
 }
 
