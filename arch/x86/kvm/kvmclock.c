@@ -41,10 +41,14 @@
 #define KVMCLOCK_MIN_FREQ	(1000ULL << KVMCLOCK_HZ_FRAC_BITS)
 
 /*
- * Two clocks that are the same but for rounding, each up to 1 ns down, differ by
- * no more than this.
+ * By how much @line and the host's clock may differ where they are the same but
+ * for rounding.  Both round down to 1 ns; and @line knows whole cycles of its TSC
+ * only, which with scaling do not begin when the host's do: one cycle, rounded up.
  */
-#define KVMCLOCK_ROUNDING_NS	1
+static s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
+{
+	return kvmclock_scale_delta(1, line->tsc_to_system_mul, line->tsc_shift) + 2;
+}
 
 /* What the clock goes on from: a line in the domain of the TSC scaled by @ratio. */
 struct kvmclock_track {
@@ -325,7 +329,7 @@ static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *no
 
 	kvmclock_get_track(kvm, now, &track);
 
-	if (track.ratio && (s64)(ns - track.ns) <= KVMCLOCK_ROUNDING_NS)
+	if (track.ratio && (s64)(ns - track.ns) <= kvmclock_rounding_ns(&track.line))
 		kvmclock_redraw(kvm, now, track.ns, &track, cause);
 	else
 		kvmclock_redraw(kvm, now, kvmclock_get_floor(kvm, now, &track), NULL, cause);
@@ -681,7 +685,7 @@ static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmcl
 		return false;
 
 	ahead_ns = kvmclock_line_ns(&clock->line, line.tsc_timestamp) - ns;
-	return abs(ahead_ns) <= KVMCLOCK_ROUNDING_NS;
+	return abs(ahead_ns) <= kvmclock_rounding_ns(&clock->line);
 }
 
 /*
