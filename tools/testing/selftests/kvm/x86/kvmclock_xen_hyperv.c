@@ -60,7 +60,7 @@ static void tsc_adjust_all(u64 cycles)
 {
 	int i;
 
-	for (i = 0; i < NR_VCPUS; i++)
+	for (i = 0; i < kc.nr_vcpus; i++)
 		kvmclock_run(&kc, i, KVMCLOCK_ADD_MSR, MSR_IA32_TSC_ADJUST, cycles);
 }
 
@@ -269,18 +269,28 @@ static const char *no_xen(void)
 
 /* ---- Hyper-V ---- */
 
-static void hyperv_create(int mode)
+static void hyperv_create_vcpus(int mode, int nr_vcpus)
 {
 	int i;
 
 	kvmclock_vm_init(&kc, kvmclock_modes()[mode].khz, MAX_VCPUS);
-	for (i = 0; i < NR_VCPUS; i++)
+	for (i = 0; i < nr_vcpus; i++)
 		vcpu_set_hv_cpuid(kc.vcpu[kvmclock_vcpu_add(&kc)]);
-	for (i = 0; i < NR_VCPUS; i++)
+	for (i = 0; i < nr_vcpus; i++)
 		kvmclock_enable(&kc, i, 0);
 	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
 	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_REFERENCE_TSC, page_gpa(HYPERV_PAGE) | 1);
 	kvmclock_settle(&kc);
+}
+
+static void hyperv_create(int mode)
+{
+	hyperv_create_vcpus(mode, NR_VCPUS);
+}
+
+static void hyperv_create_one(int mode)
+{
+	hyperv_create_vcpus(mode, 1);
 }
 
 static struct tsc_page *tsc_page(void)
@@ -410,6 +420,29 @@ static bool test_hyperv_clocksource(int mode)
 	return judge(&diff, "hyperv_clocksource", mode, "x100ns", -1, 1) && valid;
 }
 
+/*
+ * The TSC of a single vCPU never differs from others: whatever moves it, the page
+ * has to move as well, though nothing else changes.
+ */
+static bool test_hyperv_one_vcpu(int mode)
+{
+	struct kvmclock_series diff = {};
+	bool valid;
+
+	valid = hyperv_compare(&diff);
+	tsc_adjust_all(1UL << 36);
+	valid = hyperv_compare(&diff) && valid;
+	kvmclock_run(&kc, 0, KVMCLOCK_ADD_MSR, MSR_IA32_TSC, 1UL << 36);
+	valid = hyperv_compare(&diff) && valid;
+	add_offset(0, 1UL << 36);
+	valid = hyperv_compare(&diff) && valid;
+	vcpu_set_msr(kc.vcpu[0], MSR_IA32_TSC, 1UL << 50);
+	valid = hyperv_compare(&diff) && valid;
+	vcpu_set_msr(kc.vcpu[0], MSR_IA32_TSC, 0);
+	valid = hyperv_compare(&diff) && valid;
+	return judge(&diff, "hyperv_one_vcpu", mode, "x100ns", -1, 1) && valid;
+}
+
 static const char *no_hyperv(void)
 {
 	return kvm_has_cap(KVM_CAP_HYPERV_TIME) ? NULL : "no KVM_CAP_HYPERV_TIME";
@@ -440,6 +473,7 @@ static const struct {
 	{ "hyperv_tsc_adjust", test_hyperv_tsc_adjust, no_hyperv },
 	{ "hyperv_clocksource", test_hyperv_clocksource, no_clocksource },
 	{ "hyperv_offsets", test_hyperv_offsets, no_hyperv, .last = true },
+	{ "hyperv_one_vcpu", test_hyperv_one_vcpu, no_hyperv, hyperv_create_one, true },
 };
 
 static void run_test(int mode, int t)
