@@ -195,24 +195,50 @@ static bool kvmclock_can_use_master_clock(struct kvm *kvm, const struct kvmclock
 
 /*
  * Guests may compare readings through the pages of different vCPUs, as the vDSO
- * does with PVCLOCK_TSC_STABLE_BIT, only if the vCPUs read the same TSC.  vCPUs
- * whose creation is not complete have no TSC offset yet.
+ * does with PVCLOCK_TSC_STABLE_BIT, only if the vCPUs read the same TSC.  @offset
+ * is the vCPUs' TSC offset then, else 0.  vCPUs whose creation is not complete
+ * have no TSC offset yet.
  */
-static bool kvmclock_tsc_offsets_match(struct kvm *kvm)
+static bool kvmclock_tsc_offsets_match(struct kvm *kvm, u64 *offset)
 {
-	struct kvm_vcpu *vcpu, *first = NULL;
+	struct kvm_vcpu *vcpu;
+	bool found = false;
 	unsigned long i;
 
+	*offset = 0;
 	kvm_for_each_vcpu(i, vcpu, kvm) {
+		u64 vcpu_offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
+
 		if (!READ_ONCE(vcpu->arch.clock.tsc_synchronized))
 			continue;
-		if (!first)
-			first = vcpu;
-		if (READ_ONCE(vcpu->arch.l1_tsc_offset) != READ_ONCE(first->arch.l1_tsc_offset))
+		if (found && vcpu_offset != *offset) {
+			*offset = 0;
 			return false;
+		}
+		*offset = vcpu_offset;
+		found = true;
 	}
 
 	return true;
+}
+
+/* The pages' flag, and Hyper-V's page for all vCPUs, depend on the TSC offsets. */
+static void kvmclock_note_tsc_offsets(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+
+	clock->tsc_offset = 0;
+	clock->tsc_stable = clock->use_master_clock &&
+			    kvmclock_tsc_offsets_match(kvm, &clock->tsc_offset);
+}
+
+static bool kvmclock_tsc_offsets_changed(struct kvm *kvm, bool master)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	u64 offset = 0;
+	bool stable = master && kvmclock_tsc_offsets_match(kvm, &offset);
+
+	return stable != clock->tsc_stable || offset != clock->tsc_offset;
 }
 
 /*
@@ -283,7 +309,7 @@ static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now,
 	/* Pairs with the barrier in kvmclock_tsc_offset_written(). */
 	smp_store_mb(clock->use_master_clock,
 		     kvmclock_can_use_master_clock(kvm, now, &clock->ratio));
-	clock->tsc_stable = clock->use_master_clock && kvmclock_tsc_offsets_match(kvm);
+	kvmclock_note_tsc_offsets(kvm);
 	clock->offset = ns - now->boot_ns;
 	clock->khz = khz;
 
@@ -385,9 +411,11 @@ static void kvmclock_end_update(struct kvm *kvm)
 
 /*
  * Why the line has to be redrawn for the clock's present circumstances, or -1 if
- * it is to be extended.  @tsc_stable is what PVCLOCK_TSC_STABLE_BIT is to be.
+ * it is to be extended.  @offsets_changed tells whether the pages have to be
+ * rewritten nevertheless.
  */
-static int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now, bool *tsc_stable)
+static int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now,
+			  bool *offsets_changed)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
 	u64 ratio;
@@ -395,7 +423,7 @@ static int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now, b
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	*tsc_stable = master && kvmclock_tsc_offsets_match(kvm);
+	*offsets_changed = kvmclock_tsc_offsets_changed(kvm, master);
 
 	if (master != clock->use_master_clock)
 		return KVMCLOCK_CAUSE_MODE;
@@ -409,23 +437,23 @@ static bool kvmclock_is_up_to_date(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvmclock_instant now;
-	bool tsc_stable;
+	bool offsets_changed;
 
 	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	return kvmclock_check(kvm, &now, &tsc_stable) < 0 && tsc_stable == clock->tsc_stable;
+	return kvmclock_check(kvm, &now, &offsets_changed) < 0 && !offsets_changed;
 }
 
 /*
- * Adapt the clock after one of the conditions for its mode, its frequency, or
- * PVCLOCK_TSC_STABLE_BIT has changed.
+ * Adapt the clock after one of the conditions for its mode, its frequency, or a
+ * TSC offset has changed.
  */
 void kvmclock_update(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvmclock_instant now;
-	bool tsc_stable;
+	bool offsets_changed;
 	int cause;
 
 	guard(mutex)(&clock->update_lock);
@@ -435,11 +463,11 @@ void kvmclock_update(struct kvm *kvm)
 
 	kvmclock_begin_update(kvm);
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	cause = kvmclock_check(kvm, &now, &tsc_stable);
+	cause = kvmclock_check(kvm, &now, &offsets_changed);
 	if (cause >= 0)
 		kvmclock_continue(kvm, &now, cause);
 	else
-		clock->tsc_stable = tsc_stable;
+		kvmclock_note_tsc_offsets(kvm);
 	kvmclock_end_update(kvm);
 }
 
@@ -520,7 +548,7 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 	struct kvm_vcpu *vcpu;
 	u64 ns = data->clock;
 	unsigned long i;
-	bool tsc_stable;
+	bool offsets_changed;
 
 	guard(mutex)(&clock->update_lock);
 
@@ -532,7 +560,7 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 		ns += now.sys_ns - data->realtime;
 
 	/* A line that is asked for what it reads is not another line. */
-	if (ns != kvmclock_ns(clock, &now) || kvmclock_check(kvm, &now, &tsc_stable) >= 0)
+	if (ns != kvmclock_ns(clock, &now) || kvmclock_check(kvm, &now, &offsets_changed) >= 0)
 		kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_SET);
 
 	/* This CPU's TSC, which was read here, may not be that of the vCPUs'. */

@@ -44,7 +44,8 @@ struct kvm_clock {
 	 * offset is added.  @khz is the host's frequency that it was drawn for.
 	 */
 	bool use_master_clock;
-	bool tsc_stable;	/* the vCPUs' TSC offsets are equal, too */
+	bool tsc_stable;	/* the vCPUs' TSC offsets are equal, too: */
+	u64 tsc_offset;
 	u32 khz;
 	u64 ratio;
 	struct pvclock_vcpu_time_info line;
