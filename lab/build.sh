@@ -83,7 +83,7 @@ build_selftests() {
 	mkdir -p "$SELFTESTS"
 	run "kernel headers for the selftests" "$LOGS/build-headers.log" kmake "$tree" headers_install
 	run "${#tests[@]} selftests" "$LOGS/build-selftests.log" \
-		make -C "$tree/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory LDFLAGS=-static \
+		plain_make -C "$tree/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory LDFLAGS=-static \
 		OUTPUT="$SELFTESTS" "${tests[@]/#/$SELFTESTS/}"
 }
 

@@ -10,6 +10,8 @@ LAB=${LAB:-both}
 KVM=${KVM:-ours}
 KERNEL=${KERNEL:-}
 JOBS=${JOBS:-$(nproc)}
+# What our own make told its children is not for the kernel's: variables on the command line, the job server.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 STOCK=$OUT/$BASE/stock
 # Read by the stages that source this file.
@@ -113,13 +115,16 @@ lock() {
 	fi
 }
 
+# plain_make ARG...: make without our variables in its environment. Upstream's makefiles have a KVM of their own.
+plain_make() { env -u BASE -u LAB -u KVM -u KERNEL make "$@"; }
+
 # kmake TREE ARG...: the kernel's make, the same everywhere: ccache where there is one, no release suffix from git (stock
 # and ours must share a vermagic) and nothing of this machine or hour in the objects.
 kmake() {
 	local tree=$1 cc=gcc
 	shift
 	! command -v ccache >/dev/null || cc='ccache gcc'
-	make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" CHECK="$ROOT/lab/sparse" LOCALVERSION= \
+	plain_make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" CHECK="$ROOT/lab/sparse" LOCALVERSION= \
 		KBUILD_BUILD_USER=kvmclock KBUILD_BUILD_HOST=lab KBUILD_BUILD_TIMESTAMP=@0 "$@"
 }
 

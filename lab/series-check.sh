@@ -40,7 +40,7 @@ build() {
 
 make_selftests() {
 	kmake "$TREE" headers && mkdir -p "$TREE/selftests.out" &&
-		make -C "$TREE/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory OUTPUT="$TREE/selftests.out" \
+		plain_make -C "$TREE/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory OUTPUT="$TREE/selftests.out" \
 			"${@/#/$TREE/selftests.out/}"
 }
 
@@ -70,7 +70,7 @@ verdict() {
 		pass "$name"
 	elif [ $rc -ne "$NOTHING" ]; then
 		fail "$name"
-		grep -E 'error|ERROR|warning|WARNING|CHECK:|undefined' -A 3 "$log" | grep -v 'not remade' | head -n 40
+		{ grep -E 'rror:|ERROR|arning:|WARNING|CHECK:|\*\*\*' -A 3 "$log" || tail -n 25 "$log"; } | head -n 40 || true
 		echo "    log: ${log#"$ROOT"/}"
 	fi
 }
