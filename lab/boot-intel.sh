@@ -48,10 +48,24 @@ make_bochsrc() {
 	echo c >"$RUN/bochs.rc"
 }
 
-need bochs genisoimage script
+# Bochs draws the screen of its VGA on a pseudo terminal that it opens itself. Nobody looks at it, but it has to be read:
+# after some minutes it would be full, and Bochs would wait for ever. Debian has no display without a screen.
+drain_screen() {
+	local screen=""
+	while [ -z "$screen" ]; do
+		sleep 0.2
+		screen=$(sed -nE 's|.*connected to screen "(/dev/pts/[0-9]+)".*|\1|p' "$RUN/emulator.log" 2>/dev/null || true)
+	done
+	stty -F "$screen" raw -echo
+	exec cat "$screen" >/dev/null 2>&1
+}
+
+need bochs genisoimage script stty
 run_arguments "$@"
 make_iso
 make_bochsrc
 export TERM=xterm
+drain_screen &
 emulate script -qec "bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null
+kill $! 2>/dev/null || true
 rm "$RUN/host.iso"
