@@ -51,11 +51,12 @@ make_bochsrc() {
 # Bochs draws the screen of its VGA on a pseudo terminal that it opens itself. Nobody looks at it, but it has to be read:
 # after some minutes it would be full, and Bochs would wait for ever. Debian has no display without a screen.
 drain_screen() {
-	local screen=""
-	while [ -z "$screen" ]; do
+	local screen="" i
+	for ((i = 0; i < 150 && ${#screen} == 0; i++)); do
 		sleep 0.2
 		screen=$(sed -nE 's|.*connected to screen "(/dev/pts/[0-9]+)".*|\1|p' "$RUN/emulator.log" 2>/dev/null || true)
 	done
+	[ -n "$screen" ] || return 0
 	stty -F "$screen" raw -echo
 	exec cat "$screen" >/dev/null 2>&1
 }
@@ -66,6 +67,7 @@ make_iso
 make_bochsrc
 export TERM=xterm
 drain_screen &
+drain=$!
 emulate script -qec "bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null
-kill $! 2>/dev/null || true
+kill $drain 2>/dev/null || true
 rm "$RUN/host.iso"
