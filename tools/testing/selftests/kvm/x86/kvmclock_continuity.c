@@ -92,7 +92,8 @@ static void system_time_old_new_vcpu1(struct kvmclock_vm *kc)
 
 static void system_time_old_new_host(struct kvmclock_vm *kc)
 {
-	u64 value = kvmclock_time_gpa(kc, 0, 0) | KVM_MSR_ENABLED;
+	int slot = kc->page[0] != kvmclock_guest(kc, 0)->time;
+	u64 value = kvmclock_time_gpa(kc, 0, slot) | KVM_MSR_ENABLED;
 
 	vcpu_set_msr(kc->vcpu[0], MSR_KVM_SYSTEM_TIME, value);
 	kvmclock_run(kc, 0, KVMCLOCK_NOP, 0, 0);
