@@ -600,6 +600,51 @@ static bool test_stat_no_cause(void)
 	return check(reanchors == 0, "%lu", reanchors);
 }
 
+/* ---- The tracepoint of the line's changes ---- */
+
+#define TRACING		"/sys/kernel/tracing/"
+#define TRACE_ENABLE	TRACING "events/kvm/kvm_clock_line/enable"
+
+static const char *no_tracepoint(void)
+{
+	return access(TRACE_ENABLE, W_OK) ? "no tracepoint kvm_clock_line" : NULL;
+}
+
+/* How many lines of the trace have both @a and @b. */
+static int count_traced(const char *a, const char *b)
+{
+	FILE *file = fopen(TRACING "trace", "r");
+	char line[512];
+	int nr = 0;
+
+	TEST_ASSERT(file, "Cannot read the trace");
+	while (fgets(line, sizeof(line), file))
+		nr += strstr(line, a) && strstr(line, b);
+	fclose(file);
+	return nr;
+}
+
+/* A value that no other VM's clock has: drawn once, by SET, and not left again. */
+static bool test_trace_line(void)
+{
+	const u64 ns = 23 * NSEC_PER_SEC + 246813579;
+	char value[64];
+	int set, all;
+
+	snprintf(value, sizeof(value), " ns %lu ", ns);
+	kvmclock_sysfs_write(TRACING "trace", "");
+	kvmclock_sysfs_write(TRACE_ENABLE, "1");
+	kvmclock_set(&kc, ns, 0, 0);
+	kvmclock_settle(&kc);
+	vcpu_set_msr(kc.vcpu[0], MSR_IA32_TSC, 1UL << 50);
+	kvmclock_settle(&kc);
+	kvmclock_sysfs_write(TRACE_ENABLE, "0");
+
+	set = count_traced("kvm_clock_line: cause set ", value);
+	all = count_traced("kvm_clock_line: ", value);
+	return check(set == 1 && all == 1, "%d by SET, %d in all", set, all);
+}
+
 static const struct {
 	const char *name;
 	bool (*run)(void);
@@ -634,6 +679,7 @@ static const struct {
 	{ "set_without_master_clock", test_set_without_master_clock },
 	{ "stat_set", test_stat_set, no_stats },
 	{ "stat_no_cause", test_stat_no_cause, no_stats },
+	{ "trace_line", test_trace_line, no_tracepoint },
 };
 
 int main(int argc, char *argv[])
