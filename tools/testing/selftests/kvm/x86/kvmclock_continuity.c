@@ -434,19 +434,25 @@ static void create_instance(int mode, int e)
 	kvmclock_settle(kc);
 }
 
+static s64 fire(struct kvmclock_vm *kc, const struct event *event)
+{
+	struct kvmclock_shot before, after;
+
+	kvmclock_shoot(kc, &before);
+	event->fire(kc);
+	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &after);
+	return worst_step(&before, &after);
+}
+
 static void fire_instance(int mode, int e)
 {
 	struct instance *instance = &instances[mode][e];
-	struct kvmclock_shot before, after;
 
 	if (events[e].own_vm)
 		kvmclock_record(&ages_ms, (rdtsc() - instance->last_tsc) / kvmclock_host_khz());
-	kvmclock_shoot(instance->kc, &before);
-	events[e].fire(instance->kc);
+	kvmclock_record(&instance->steps, fire(instance->kc, &events[e]));
 	instance->last_tsc = rdtsc();
-	kvmclock_settle(instance->kc);
-	kvmclock_shoot(instance->kc, &after);
-	kvmclock_record(&instance->steps, worst_step(&before, &after));
 }
 
 /* Print what the rounds of one age have measured, and forget it. */
@@ -516,45 +522,50 @@ static void test_events(void)
 
 /* ---- All events in one VM, at random, but always the same ---- */
 
+/* The page of the vCPU that is never created is in use: do not create that vCPU. */
+static bool can_fire(const struct kvmclock_vm *kc, const struct event *event)
+{
+	return !event_missing(event) &&
+	       (event->fire != vcpu_created || kc->nr_vcpus < MAX_VCPUS - 1);
+}
+
+static bool fire_at_random(struct kvmclock_vm *kc, struct kvmclock_series *steps)
+{
+	const struct event *event;
+	s64 step;
+
+	do {
+		event = &events[random() % NR_EVENTS];
+	} while (!can_fire(kc, event));
+
+	step = fire(kc, event);
+	if (steps->nr < KVMCLOCK_MAX_SAMPLES)
+		kvmclock_record(steps, step);
+	if (step >= 0 && step <= event->max_step)
+		return true;
+
+	ksft_print_msg("%s: %ld ns\n", event->name, step);
+	return false;
+}
+
 static void test_random_order(int mode)
 {
 	const char *name = kvmclock_modes()[mode].name;
 	struct kvmclock_series steps = {};
-	struct kvmclock_shot before, after;
 	struct kvmclock_vm kc;
 	bool ok = true;
 	char key[96];
-	int i, e;
+	int i;
 
 	kvmclock_vm_create(&kc, kvmclock_modes()[mode].khz, NR_VCPUS, MAX_VCPUS);
-	for (e = 0; e < NR_EVENTS; e++)
-		if (events[e].prepare && !event_missing(&events[e]))
-			events[e].prepare(&kc);
+	for (i = 0; i < NR_EVENTS; i++)
+		if (events[i].prepare && !event_missing(&events[i]))
+			events[i].prepare(&kc);
 	kvmclock_settle(&kc);
 
 	srandom(1);
-	for (i = 0; i < nr_random; i++) {
-		e = random() % NR_EVENTS;
-		if (event_missing(&events[e]))
-			continue;
-		/* Leave the page of the vCPU that is never created alone. */
-		if (events[e].fire == vcpu_created && kc.nr_vcpus == MAX_VCPUS - 1)
-			continue;
-
-		kvmclock_shoot(&kc, &before);
-		events[e].fire(&kc);
-		kvmclock_settle(&kc);
-		kvmclock_shoot(&kc, &after);
-		kvmclock_record(&steps, worst_step(&before, &after));
-		if (steps.value[steps.nr - 1] < 0 ||
-		    steps.value[steps.nr - 1] > events[e].max_step) {
-			ksft_print_msg("%s: %ld ns\n", events[e].name,
-				       steps.value[steps.nr - 1]);
-			ok = false;
-		}
-		if (steps.nr == KVMCLOCK_MAX_SAMPLES)
-			steps.nr = 0;
-	}
+	for (i = 0; i < nr_random; i++)
+		ok &= fire_at_random(&kc, &steps);
 	kvmclock_vm_destroy(&kc);
 
 	snprintf(key, sizeof(key), "continuity.random_order.%s", name);
