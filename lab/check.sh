@@ -90,7 +90,7 @@ watch_runs() {
 	info "hosts done in $(clock_text $((SECONDS - start)))"
 }
 
-for lab in "${labs[@]}"; do lock "run-$lab"; done
+for lab in "${labs[@]}"; do lock "run-$lab-$TIER"; done
 self_test
 "$ROOT/lab/image.sh"
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
