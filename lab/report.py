@@ -355,11 +355,12 @@ class Judge:
             self.say('NOT OK', full, '; '.join(why))
 
     def save_measures(self):
-        """What the tests measured: out/results/BASE-LAB-KVM.tsv, a test's old lines replaced by its new ones."""
+        """What the tests measured, without arguments of their own: out/results/BASE-LAB-KVM.tsv, a test's old lines
+        replaced by its new ones."""
         new = {}
         for record in self.result.records:
             kvm, _, name = record.name.partition('/')
-            for key, value, unit in record.measures():
+            for key, value, unit in record.measures() if ':' not in name else ():
                 new.setdefault(kvm, {}).setdefault(name, []).append(f'{name}\t{key}\t{value}\t{unit}')
         for kvm, tests in new.items():
             path = RESULTS / f'{BASE}-{self.lab}-{kvm}.tsv'
