@@ -21,7 +21,8 @@ static const char * const levels[] = { "freezer", "processors", "core" };
 /* Whether the host can be suspended to memory, which all levels need. */
 static bool host_can_suspend(void)
 {
-	return kvmclock_sysfs_write(PM_TEST, "none") && !access(PM_STATE, W_OK);
+	return kvmclock_may_change_host() && kvmclock_sysfs_write(PM_TEST, "none") &&
+	       !access(PM_STATE, W_OK);
 }
 
 static bool suspend(const char *level)

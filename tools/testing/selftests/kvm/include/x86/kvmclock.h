@@ -517,18 +517,30 @@ static inline bool kvmclock_sysfs_write(const char *path, const char *value)
 	return !fclose(file) && ok;
 }
 
+/*
+ * Some cases change the host's clocksource for a moment, take a CPU offline, or
+ * suspend the host.  Set KVMCLOCK_KEEP_HOST in the environment to skip them.
+ */
+static inline bool kvmclock_may_change_host(void)
+{
+	return !geteuid() && !getenv("KVMCLOCK_KEEP_HOST");
+}
+
 static inline bool kvmclock_set_clocksource(const char *name)
 {
 	return kvmclock_sysfs_write(KVMCLOCK_SYSFS "current_clocksource", name);
 }
 
-/* A clocksource of this host that is not based on the TSC, or NULL. */
+/* A clocksource that is not based on the TSC and that may be switched to, or NULL. */
 static inline const char *kvmclock_other_clocksource(void)
 {
 	static const char * const names[] = { "hpet", "acpi_pm" };
 	char list[256] = "";
 	FILE *file;
 	int i;
+
+	if (!kvmclock_may_change_host())
+		return NULL;
 
 	file = fopen(KVMCLOCK_SYSFS "available_clocksource", "r");
 	if (!file)
