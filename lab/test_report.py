@@ -299,9 +299,16 @@ class PlanTest(unittest.TestCase):
             report.plan('amd', 'ours', 'fast', ['nonesuch'], TESTS)
 
     def test_the_lists_are_well_formed(self):
-        names = [t.name for tests in report.read_tests() for t in tests]
-        self.assertEqual(len(names), len(set(names)))
-        self.assertTrue(all(row[2] in ('skip', 'fail', 'absent', 'splat') for row in report.read_known().rows))
+        tests = [t for tests in report.read_tests() for t in tests]
+        known = report.read_known()
+        self.assertEqual(len(tests), len({t.name for t in tests}))
+        self.assertTrue(all(row[2] in ('skip', 'fail', 'absent', 'splat') for row in known.rows))
+        for test in tests:
+            self.assertIn(test.stock, ('pass', 'fail', '-'))
+            for lab, tier in test.tier.items():
+                self.assertIn(tier, ('fast', 'slow', '-'))
+                if tier == '-':
+                    self.assertTrue(known.reason(lab, 'ours', 'absent', test.name), f'{test.name}: why not on {lab}?')
 
 
 if __name__ == '__main__':
