@@ -65,9 +65,10 @@ known_is_current() {
 	done <"$ROOT/lab/checkpatch-known"
 }
 
-# C=2 runs sparse on what is built already, so no object changes.
+# C=2 runs sparse on what is built already, so no object changes. Two kernel makes in one tree would disturb each other.
 run_sparse() {
 	local files objs
+	lock build
 	mapfile -t files < <(kgit -C "$OURS" diff --name-only --diff-filter=A base HEAD)
 	mapfile -t objs < <(objects "${files[@]}")
 	[ ${#objs[@]} -eq 0 ] || kmake "$OURS" -k C=2 "${objs[@]}" >"$LOG/sparse.out" 2>&1 || { cat "$LOG/sparse.out"; return 1; }
