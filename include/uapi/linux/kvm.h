@@ -3,8 +3,8 @@
 
 /*
  * Flags of struct kvm_clock_data. KVM_CHECK_EXTENSION(KVM_CAP_ADJUST_CLOCK)
- * returns those that KVM knows. The value 1 is not a flag: kernels without
- * flags returned it for the capability.
+ * returns those that KVM knows, in either direction. The value 1 is not a flag:
+ * kernels without flags returned it for the capability.
  *
  * TSC_STABLE	GET: all vCPUs compute the same clock, and @clock is what they
  *		     compute at the instant of the call.
@@ -13,15 +13,31 @@
  *		SET: add the wall time that has passed since @realtime to
  *		     @clock, or nothing if @realtime is in the future.
  * HOST_TSC	GET: @host_tsc is valid, of the same instant as @clock.
- *		SET: ignored.
+ *		SET: ignored, unless GUEST_TSC is set and REALTIME is not.
+ * GUEST_TSC	GET: @guest_tsc, @tsc_to_system_mul and @tsc_shift are valid,
+ *		     and with @clock they are the line that the guest computes
+ *		     its clock with; @guest_tsc is of the same instant, too.
+ *		SET: restore that line. The guest's TSCs move to where the time
+ *		     since then takes them (REALTIME), to where they would be on
+ *		     this host had nothing happened (HOST_TSC), or not at all.
+ *		Both only after KVM_ENABLE_CAP(KVM_CAP_ADJUST_CLOCK) with this
+ *		flag in args[0].
+ * MONOTONIC	GET: never set.
+ *		SET: do not go below what the guest may have read already.
+ *		With this flag in args[0] of KVM_ENABLE_CAP, each SET does so.
  */
 #define KVM_CLOCK_TSC_STABLE		2
 #define KVM_CLOCK_REALTIME		(1 << 2)
 #define KVM_CLOCK_HOST_TSC		(1 << 3)
+#define KVM_CLOCK_GUEST_TSC		(1 << 4)
+#define KVM_CLOCK_MONOTONIC		(1 << 5)
 
 /*
  * GET returns 0 in the padding, and nothing of use in a field whose flag is not
- * set. SET ignores both, and accepts any value in @clock and @realtime.
+ * set. SET ignores both, and accepts any value in @clock and @realtime; only with
+ * GUEST_TSC, @pad0 and @pad1 have to be 0, and values their documented range.
+ *
+ * The reference TSC is what a vCPU that is created now would read.
  */
 struct kvm_clock_data {
 	__u64 clock;		/* what the guest's kvmclock reads, in ns */
@@ -29,5 +45,13 @@ struct kvm_clock_data {
 	__u32 pad0;
 	__u64 realtime;		/* CLOCK_REALTIME of the host, in ns since 1970 */
 	__u64 host_tsc;		/* TSC of the host, in cycles, neither scaled nor offset */
-	__u32 pad[4];
+	union {
+		__u32 pad[4];
+		struct {
+			__u64 guest_tsc;	/* the VM's reference TSC, in cycles */
+			__u32 tsc_to_system_mul;	/* not 0, as in pvclock_vcpu_time_info */
+			__s8  tsc_shift;	/* -31 to 31, likewise */
+			__u8  pad1[3];
+		};
+	};
 };
