@@ -4,28 +4,10 @@
  * KUnit tests tell whether it is right; here a few values of each function and
  * the guest's own arithmetic are enough to see that it is the same.
  */
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int8_t s8;
-
-struct pvclock_vcpu_time_info {
-	u32 version;
-	u32 pad0;
-	u64 tsc_timestamp;
-	u64 system_time;
-	u32 tsc_to_system_mul;
-	s8 tsc_shift;
-	u8 flags;
-	u8 pad[2];
-};
-
-#include "kvmclock_math.h"
+#include "pvclock.h"
 
 #define ROWS	1000000
 
@@ -37,8 +19,7 @@ static void expect_u64(int line, const char *what, u64 is, u64 should)
 {
 	if (is == should)
 		return;
-	printf("%s:%d: %s is 0x%llx, not 0x%llx\n", __FILE__, line, what,
-	       (unsigned long long)is, (unsigned long long)should);
+	printf("%s:%d: %s is 0x%llx, not 0x%llx\n", __FILE__, line, what, is, should);
 	failed++;
 }
 
@@ -61,6 +42,34 @@ static void test_values(void)
 	expect(line.tsc_to_system_mul, 0xde9bd37a);
 	expect((u8)line.tsc_shift, (u8)-1);
 	expect(kvmclock_line_slack_ns(&line), 2);
+}
+
+static void test_values_of_set(void)
+{
+	u64 sum = 77;
+
+	expect(kvmclock_scale_delta_sat(1ULL << 63, 0x80000000, 1), 1ULL << 63);
+	expect(kvmclock_scale_delta_sat(1ULL << 63, 0x80000000, 2), U64_MAX);
+	expect(kvmclock_scale_delta_sat(0x200000001, ~0U, 31), 0xffffffff7fffffff);
+
+	expect(kvmclock_cycles(0, 1, -31), 0);
+	expect(kvmclock_cycles(2, 0xaaaaaaab, 0), 3);
+	expect(kvmclock_cycles(1000000000, 0xde9bd37a, -1), 2300000002);
+	expect(kvmclock_cycles(2, 1, -31), U64_MAX);
+	expect(kvmclock_cycles(1ULL << 63, 0x80000000, 0), U64_MAX);
+
+	expect(kvmclock_line_freq(0x80000000, 1), 1000000000ULL << 20);
+	expect(kvmclock_line_freq(0x80000000, 31), 976563);
+	expect(kvmclock_line_freq(1, -31), U64_MAX);
+
+	expect(kvmclock_freq_within(3999000, 4000000, 250), true);
+	expect(kvmclock_freq_within(4001001, 4000000, 250), false);
+	expect(kvmclock_freq_within(U64_MAX, 1ULL << 63, 2000000), true);
+
+	expect(kvmclock_add_ns((1ULL << 63) - 1, 2, &sum), false);
+	expect(sum, 77);
+	expect(kvmclock_add_ns((1ULL << 63) - 1, 1, &sum), true);
+	expect(sum, 1ULL << 63);
 }
 
 /* xorshift64* */
@@ -110,6 +119,7 @@ static void test_guest(void)
 int main(void)
 {
 	test_values();
+	test_values_of_set();
 	test_guest();
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

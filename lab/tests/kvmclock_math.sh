@@ -5,9 +5,9 @@ here=$(dirname "$0")
 tmp=$(mktemp -d)
 trap 'rm -r "$tmp"' EXIT
 
-for how in -O0 -O2 "-O2 -fsanitize=undefined -fno-sanitize-recover"; do
-	# The options are words of their own.
+for how in "gcc -O0" "gcc -O2" "gcc -O2 -fsanitize=undefined -fno-sanitize-recover" "clang -O2"; do
+	# Words of their own.
 	# shellcheck disable=SC2086
-	gcc -Wall -Wextra -Werror $how -I "$here/../../arch/x86/kvm" -o "$tmp/test" "$here/kvmclock_math.c"
+	$how -Wall -Wextra -Werror -I "$here/../../arch/x86/kvm" -o "$tmp/test" "$here/kvmclock_math.c"
 	"$tmp/test"
 done

@@ -17,12 +17,19 @@
 
 #ifdef __KERNEL__
 #include <linux/bitops.h>
+#include <linux/limits.h>
 #include <linux/math64.h>
 #include <linux/types.h>
 
 #include <asm/pvclock-abi.h>
 #else
 /* User space, of 64 bits, brings its own u8 to u64, s8 and struct pvclock_vcpu_time_info. */
+#include <stdbool.h>
+
+#ifndef U64_MAX
+#define U64_MAX		(~0ULL)
+#endif
+
 static inline int fls64(u64 x)
 {
 	return x ? 64 - __builtin_clzll(x) : 0;
@@ -40,6 +47,7 @@ static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
 #endif
 
 #define KVMCLOCK_NSEC_PER_SEC	1000000000ULL
+#define KVMCLOCK_PPM		1000000ULL
 
 /*
  * Frequencies are in units of 2^-20 Hz.  From 100 MHz up, kHz would lose up to
@@ -55,6 +63,9 @@ static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
  */
 #define KVMCLOCK_MAX_DELTA	(~0ULL - (1ULL << 60))
 
+/* No sum of nanoseconds passes 2^63, 292 years. */
+#define KVMCLOCK_MAX_NS		0x8000000000000000ULL
+
 /*
  * Scale @delta cycles to nanoseconds, bit for bit as guests do, but without
  * their overflow: a guest loses the bits that it shifts beyond 2^64.
@@ -67,6 +78,78 @@ static inline u64 kvmclock_scale_delta(u64 delta, u32 mul, int shift)
 		return mul_u64_u64_shr(delta >> -shift, mul, 32);
 
 	return mul_u64_u64_shr(delta, mul, 32 - shift);
+}
+
+/*
+ * As kvmclock_scale_delta(), but U64_MAX where the result does not fit in 64 bits.
+ * Only a shift to the left makes it that large.
+ */
+static inline u64 kvmclock_scale_delta_sat(u64 delta, u32 mul, int shift)
+{
+	if (shift > 0 && mul_u64_u64_shr(delta, mul, 96 - shift))
+		return U64_MAX;
+
+	return kvmclock_scale_delta(delta, mul, shift);
+}
+
+/*
+ * @num * 2^@bits / @den, rounded up where the remainder is @up or more: nearest,
+ * where @up is half of @den, or up, where it is 1.  U64_MAX where the result does
+ * not fit in 64 bits.  @den and @up are not 0, @bits is in [1, 63].
+ *
+ * The upper half of the product tells whether the quotient fits.  The remainder
+ * is below @den, so that the lower halves are enough to compute it.  Rounding up
+ * does not carry: with @den up to 2^@bits a quotient of 2^64 - 1 is exact, with a
+ * greater @den the quotient is below @num.
+ */
+static inline u64 kvmclock_shift_div(u64 num, unsigned int bits, u32 den, u32 up)
+{
+	u64 quotient, remainder;
+
+	if (num >> (64 - bits) >= den)
+		return U64_MAX;
+
+	quotient = mul_u64_u64_div_u64(num, 1ULL << bits, den);
+	remainder = (num << bits) - quotient * den;
+	return quotient + (remainder >= up);
+}
+
+/*
+ * The least number of cycles that kvmclock_scale_delta_sat() scales to @ns or
+ * more; U64_MAX where there is none below that.  @mul is not 0, @shift is in
+ * [-31, 31].
+ *
+ * With k = cycles / 2^-shift, rounded down, if the shift is negative, and k =
+ * cycles otherwise, the result is the least k with
+ *
+ *   floor((k * mul) / 2^(32 - max(shift, 0))) >= ns
+ *
+ * As ns is a whole number, rounding down does not matter here:
+ *
+ *   k = ceil((ns * 2^(32 - max(shift, 0))) / mul)
+ *
+ * and the first cycle of that k is k * 2^-shift, if the shift is negative.
+ */
+static inline u64 kvmclock_cycles(u64 ns, u32 mul, int shift)
+{
+	u64 k = kvmclock_shift_div(ns, shift < 0 ? 32 : 32 - shift, mul, 1);
+
+	if (shift >= 0)
+		return k;
+
+	return k > U64_MAX >> -shift ? U64_MAX : k << -shift;
+}
+
+/*
+ * Add nanoseconds.  False, and @sum untouched, where that passes KVMCLOCK_MAX_NS.
+ */
+static inline bool kvmclock_add_ns(u64 a, u64 b, u64 *sum)
+{
+	if (a > KVMCLOCK_MAX_NS || b > KVMCLOCK_MAX_NS - a)
+		return false;
+
+	*sum = a + b;
+	return true;
 }
 
 /*
@@ -136,6 +219,40 @@ static inline void kvmclock_line_set_rate(struct pvclock_vcpu_time_info *line, u
 	kvmclock_fraction(KVMCLOCK_NSEC_PER_SEC << KVMCLOCK_HZ_FRAC_BITS, freq, &mul, &shift);
 	line->tsc_to_system_mul = mul;
 	line->tsc_shift = shift;
+}
+
+/*
+ * The frequency, in units of 2^-20 Hz, of a TSC with this line:
+ *
+ *   10^9 * 2^20 * 2^(32 - shift) / mul
+ *
+ * rounded to the nearest, half a unit up; U64_MAX where it does not fit in 64
+ * bits.  @mul is not 0, @shift is in [-31, 31].  From 2 kHz up, it is within 2^-31
+ * of what kvmclock_line_set_rate() was given.
+ */
+static inline u64 kvmclock_line_freq(u32 mul, int shift)
+{
+	return kvmclock_shift_div(KVMCLOCK_NSEC_PER_SEC << KVMCLOCK_HZ_FRAC_BITS, 32 - shift,
+				  mul, mul - mul / 2);
+}
+
+/*
+ * Whether @freq is within @ppm of @of:
+ *
+ *   |freq - of| <= of * ppm / 10^6
+ *
+ * This is exact for all values: the left side is a whole number, so that rounding
+ * the right side down changes nothing.  Where that does not fit in 64 bits,
+ * every frequency is within.
+ */
+static inline bool kvmclock_freq_within(u64 freq, u64 of, u32 ppm)
+{
+	u64 diff = freq < of ? of - freq : freq - of;
+
+	if (mul_u64_u64_shr(of, ppm, 64) >= KVMCLOCK_PPM)
+		return true;
+
+	return diff <= mul_u64_u64_div_u64(of, ppm, KVMCLOCK_PPM);
 }
 
 /*

@@ -96,11 +96,45 @@ static struct wide wide_mul(struct wide a, u64 b)
 	return sum;
 }
 
-static u64 naive_scale_delta(u64 delta, u32 mul, int shift)
+/* Rounded down. */
+static struct wide wide_div(struct wide a, u64 b)
+{
+	struct wide quotient = {}, rest = {};
+	int i;
+
+	for (i = 0; i < 128; i++) {
+		rest = wide_double(rest);
+		rest.lo |= a.hi >> 63;
+		a = wide_double(a);
+		quotient = wide_double(quotient);
+		if (!wide_less(rest, to_wide(b))) {
+			rest = wide_sub(rest, to_wide(b));
+			quotient.lo |= 1;
+		}
+	}
+	return quotient;
+}
+
+static u64 wide_sat(struct wide x)
+{
+	return x.hi ? U64_MAX : x.lo;
+}
+
+static struct wide wide_scale_delta(u64 delta, u32 mul, int shift)
 {
 	struct wide x = wide_shift(to_wide(delta), shift);
 
-	return wide_shift(wide_mul(x, mul), -32).lo;
+	return wide_shift(wide_mul(x, mul), -32);
+}
+
+static u64 naive_scale_delta(u64 delta, u32 mul, int shift)
+{
+	return wide_scale_delta(delta, mul, shift).lo;
+}
+
+static u64 naive_scale_delta_sat(u64 delta, u32 mul, int shift)
+{
+	return wide_sat(wide_scale_delta(delta, mul, shift));
 }
 
 static u64 naive_line_ns(const struct pvclock_vcpu_time_info *line, u64 tsc)
@@ -149,6 +183,22 @@ static u64 naive_tsc_freq(u32 khz, u64 ratio, unsigned int frac_bits)
 	struct wide freq = wide_mul(wide_mul(to_wide(khz), 1000), 1 << 20);
 
 	return wide_shift(wide_mul(freq, ratio), -(int)frac_bits).lo;
+}
+
+/* Twice the quotient and 1, halved. */
+static u64 naive_line_freq(u32 mul, int shift)
+{
+	struct wide twice = wide_shift(to_wide(1000000000), 20 + 32 - shift + 1);
+
+	return wide_sat(wide_halve(wide_add(wide_div(twice, mul), to_wide(1))));
+}
+
+/* Both sides times 10^6. */
+static bool naive_freq_within(u64 freq, u64 of, u32 ppm)
+{
+	struct wide diff = wide_mul(to_wide(max(freq, of) - min(freq, of)), 1000000);
+
+	return !wide_less(wide_mul(to_wide(of), ppm), diff);
 }
 
 /*
@@ -373,6 +423,251 @@ static void check_guest(struct kunit *test, struct rnd_state *rnd)
 static void scale_delta_as_guests_do(struct kunit *test)
 {
 	check_rows(test, check_guest, 2, ROWS);
+}
+
+/*
+ * kvmclock_scale_delta_sat()
+ */
+static const struct scale_case scale_sat_cases[] = {
+	{ "no cycle", 0, U32_MAX, 32, 0 },
+	{ "no multiplier", U64_MAX, 0, 32, 0 },
+	{ "3 cycles of 1.5 GHz", 3, TWO_THIRDS, 0, 2 },
+	{ "most cycles of a line", KVMCLOCK_MAX_DELTA, TWO_THIRDS, 0, 0xa00000004fffffff },
+	{ "2^63 cycles, result of 64 bits", BIT_ULL(63), 0x80000000, 1, BIT_ULL(63) },
+	{ "2^63 cycles, result of 65 bits", BIT_ULL(63), 0x80000000, 2, U64_MAX },
+	{ "all cycles, shift 0", U64_MAX, U32_MAX, 0, 0xfffffffeffffffff },
+	{ "all cycles of 1 GHz", U64_MAX, 0x80000000, 1, U64_MAX },
+	{ "all cycles, too many by half", U64_MAX, 0x80000001, 1, U64_MAX },
+	{ "3 * 2^62 cycles of 750 MHz, fits", 3 * BIT_ULL(62), TWO_THIRDS - 1, 1,
+	  0xffffffff00000000 },
+	{ "3 * 2^62 cycles of 750 MHz", 3 * BIT_ULL(62), TWO_THIRDS, 1, U64_MAX },
+	{ "shift 31, fits", 0x200000001, U32_MAX, 31, 0xffffffff7fffffff },
+	{ "shift 31, just fits", 0x200000002, U32_MAX, 31, U64_MAX },
+	{ "shift 31, too many", 0x200000003, U32_MAX, 31, U64_MAX },
+	{ "shift 32, fits", BIT_ULL(32), U32_MAX, 32, 0xffffffff00000000 },
+	{ "shift 32, just fits", BIT_ULL(32) + 1, U32_MAX, 32, U64_MAX },
+	{ "shift 32, too many", BIT_ULL(32) + 2, U32_MAX, 32, U64_MAX },
+	{ "all cycles, multiplier 1, shift 31", U64_MAX, 1, 31, 0x7fffffffffffffff },
+	{ "all cycles, highest shift", U64_MAX, U32_MAX, 32, U64_MAX },
+	{ "all cycles, lowest shift of a guest", U64_MAX, U32_MAX, -31, 0x1fffffffd },
+	{ "all cycles, lowest shift", U64_MAX, U32_MAX, -63, 0 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(scale_sat, scale_sat_cases, name);
+
+static void scale_delta_sat_edges(struct kunit *test)
+{
+	const struct scale_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, kvmclock_scale_delta_sat(c->delta, c->mul, c->shift), c->ns);
+	KUNIT_EXPECT_EQ(test, naive_scale_delta_sat(c->delta, c->mul, c->shift), c->ns);
+}
+
+static void check_scale_delta_sat(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 delta = random_u64(rnd);
+	u32 mul = random_mul(rnd);
+	int shift = random_int(rnd, -63, 32);
+
+	KUNIT_ASSERT_EQ_MSG(test, kvmclock_scale_delta_sat(delta, mul, shift),
+			    naive_scale_delta_sat(delta, mul, shift),
+			    "delta 0x%llx mul 0x%x shift %d", delta, mul, shift);
+}
+
+static void scale_delta_sat_oracle(struct kunit *test)
+{
+	check_rows(test, check_scale_delta_sat, 10, ROWS);
+}
+
+/*
+ * kvmclock_cycles()
+ */
+struct cycles_case {
+	const char *name;
+	u64 ns;
+	u32 mul;
+	int shift;
+	u64 cycles;
+};
+
+static const struct cycles_case cycles_cases[] = {
+	{ "0 ns", 0, TWO_THIRDS, 0, 0 },
+	{ "0 ns, lowest shift", 0, 1, -31, 0 },
+	{ "0 ns, highest shift", 0, U32_MAX, 31, 0 },
+	{ "1 ns of 1 GHz", 1, 0x80000000, 1, 1 },
+	{ "1 ns of 1.5 GHz", 1, TWO_THIRDS, 0, 2 },
+	{ "2 ns of 1.5 GHz", 2, TWO_THIRDS, 0, 3 },
+	{ "2 ns, not quite 1.5 GHz", 2, TWO_THIRDS - 1, 0, 4 },
+	{ "3 ns of 1.5 GHz", 3, TWO_THIRDS, 0, 5 },
+	{ "1 ns, a cycle is not quite one", 1, U32_MAX, 0, 2 },
+	{ "1 ns, shift -1", 1, U32_MAX, -1, 4 },
+	{ "2 ns of 2.3 GHz", 2, 0xde9bd37a, -1, 6 },
+	{ "1 ns, lowest shift", 1, U32_MAX, -31, BIT_ULL(32) },
+	{ "2 ns, lowest shift", 2, U32_MAX, -31, 3 * BIT_ULL(31) },
+	{ "one cycle, highest shift", 0x7fffffff, U32_MAX, 31, 1 },
+	{ "more than one cycle, highest shift", 0x80000000, U32_MAX, 31, 2 },
+	{ "1 s of 1 kHz", NSEC_PER_SEC, 0xf4240000, 20, 1000 },
+	{ "1 s of 1.5 GHz", NSEC_PER_SEC, TWO_THIRDS, 0, 1500000000 },
+	{ "1 s of 2.3 GHz", NSEC_PER_SEC, 0xde9bd37a, -1, 2300000002 },
+	{ "1 s of 5.4 GHz", NSEC_PER_SEC, 0xbda12f68, -2, 5400000004 },
+	{ "1 s of 2^31 kHz", NSEC_PER_SEC, 0xf4240000, -11, 2147483648000 },
+	{ "2^60 cycles", 0xaaaaaaab0000000, TWO_THIRDS, 0, BIT_ULL(60) },
+	{ "2^60 + 2 cycles", 0xaaaaaaab0000001, TWO_THIRDS, 0, BIT_ULL(60) + 2 },
+	{ "2^63 ns", BIT_ULL(63), TWO_THIRDS, 0, 0xbfffffffa0000001 },
+	{ "all ns of 250 MHz", U64_MAX, 0x80000000, 3, BIT_ULL(62) },
+	{ "all ns of 500 MHz", U64_MAX, 0x80000000, 2, BIT_ULL(63) },
+	{ "all ns of 1 GHz", U64_MAX, 0x80000000, 1, U64_MAX },
+	{ "all ns of 2 GHz", U64_MAX, 0x80000000, 0, U64_MAX },
+	{ "all ns, highest shift", U64_MAX, U32_MAX, 31, 0x200000002 },
+	{ "all ns, multiplier 1, highest shift", U64_MAX, 1, 31, U64_MAX },
+	{ "2^63 - 1 ns, multiplier 1, highest shift", BIT_ULL(63) - 1, 1, 31, U64_MAX - 1 },
+	{ "2^63 - 1 ns of 2 GHz", BIT_ULL(63) - 1, 0x80000000, 0, U64_MAX - 1 },
+	{ "2^63 ns of 2 GHz", BIT_ULL(63), 0x80000000, 0, U64_MAX },
+	{ "2^62 - 1 ns of 4 GHz", BIT_ULL(62) - 1, 0x80000000, -1, U64_MAX - 3 },
+	{ "2^62 ns of 4 GHz", BIT_ULL(62), 0x80000000, -1, U64_MAX },
+	{ "2^64 - 2 cycles", 0xfffffffefffffffe, U32_MAX, 0, U64_MAX - 1 },
+	{ "2^64 - 1 cycles", 0xfffffffeffffffff, U32_MAX, 0, U64_MAX },
+	{ "one ns more", 0xffffffff00000000, U32_MAX, 0, U64_MAX },
+	{ "most ns, multiplier 1", U32_MAX, 1, 0, 0xffffffff00000000 },
+	{ "one ns more, multiplier 1", BIT_ULL(32), 1, 0, U64_MAX },
+	{ "most ns, lowest shift", 0x1fffffffd, U32_MAX, -31, 0xffffffff80000000 },
+	{ "one ns more, lowest shift", 0x1fffffffe, U32_MAX, -31, U64_MAX },
+	{ "1 ns, multiplier 1, lowest shift", 1, 1, -31, BIT_ULL(63) },
+	{ "2 ns, multiplier 1, lowest shift", 2, 1, -31, U64_MAX },
+};
+
+KUNIT_ARRAY_PARAM_DESC(cycles, cycles_cases, name);
+
+/*
+ * As scaling is monotone, a number of cycles that takes long enough, while one
+ * cycle less does not, is the least.  The last one need not take long enough.
+ */
+static void expect_least_cycles(struct kunit *test, u64 ns, u32 mul, int shift)
+{
+	u64 cycles = kvmclock_cycles(ns, mul, shift);
+
+	if (cycles < U64_MAX)
+		KUNIT_ASSERT_GE_MSG(test, naive_scale_delta_sat(cycles, mul, shift), ns,
+				    "%llu cycles mul 0x%x shift %d", cycles, mul, shift);
+	if (cycles > 0)
+		KUNIT_ASSERT_LT_MSG(test, naive_scale_delta_sat(cycles - 1, mul, shift), ns,
+				    "%llu cycles mul 0x%x shift %d", cycles, mul, shift);
+}
+
+static void cycles_edges(struct kunit *test)
+{
+	const struct cycles_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, kvmclock_cycles(c->ns, c->mul, c->shift), c->cycles);
+	expect_least_cycles(test, c->ns, c->mul, c->shift);
+}
+
+static void cycles_every_shift(struct kunit *test)
+{
+	static const u32 muls[] = { 1, 2, 3, 0x7fffffff, 0x80000000, TWO_THIRDS, U32_MAX };
+	unsigned int bit, m;
+	int shift;
+
+	for (shift = -31; shift <= 31; shift++) {
+		for (m = 0; m < ARRAY_SIZE(muls); m++) {
+			for (bit = 0; bit < 64; bit++) {
+				expect_least_cycles(test, BIT_ULL(bit) - 1, muls[m], shift);
+				expect_least_cycles(test, BIT_ULL(bit), muls[m], shift);
+				expect_least_cycles(test, BIT_ULL(bit) + 1, muls[m], shift);
+			}
+			expect_least_cycles(test, U64_MAX, muls[m], shift);
+		}
+		cond_resched();
+	}
+}
+
+static void check_cycles(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 ns = random_u64(rnd);
+	u32 mul = random_mul(rnd) ?: 1;
+
+	expect_least_cycles(test, ns, mul, random_int(rnd, -31, 31));
+}
+
+/* Of what so many cycles take: near a step, and mostly within 64 bits. */
+static void check_cycles_of_cycles(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 cycles = random_u64(rnd);
+	u32 mul = random_mul(rnd) ?: 1;
+	int shift = random_int(rnd, -31, 31);
+	u64 ns = naive_scale_delta_sat(cycles, mul, shift);
+
+	expect_least_cycles(test, ns, mul, shift);
+	KUNIT_ASSERT_LE_MSG(test, kvmclock_cycles(ns, mul, shift), cycles,
+			    "mul 0x%x shift %d", mul, shift);
+}
+
+static void cycles_least(struct kunit *test)
+{
+	check_rows(test, check_cycles, 11, ROWS);
+	check_rows(test, check_cycles_of_cycles, 12, ROWS);
+}
+
+/*
+ * kvmclock_add_ns()
+ */
+struct add_case {
+	const char *name;
+	u64 a, b;
+	bool fits;
+	u64 sum;
+};
+
+static const struct add_case add_cases[] = {
+	{ "nothing", 0, 0, true, 0 },
+	{ "1 + 2", 1, 2, true, 3 },
+	{ "2^32 - 1 + 1", U32_MAX, 1, true, BIT_ULL(32) },
+	{ "2^63 - 1 + 0", BIT_ULL(63) - 1, 0, true, BIT_ULL(63) - 1 },
+	{ "2^63 - 1 + 1", BIT_ULL(63) - 1, 1, true, BIT_ULL(63) },
+	{ "2^63 - 1 + 2", BIT_ULL(63) - 1, 2, false },
+	{ "2^63 + 0", BIT_ULL(63), 0, true, BIT_ULL(63) },
+	{ "2^63 + 1", BIT_ULL(63), 1, false },
+	{ "2^63 + 1 + 0", BIT_ULL(63) + 1, 0, false },
+	{ "2^62 + 2^62", BIT_ULL(62), BIT_ULL(62), true, BIT_ULL(63) },
+	{ "2^62 + 1 + 2^62", BIT_ULL(62) + 1, BIT_ULL(62), false },
+	{ "2^63 + 2^63, wraps to 0", BIT_ULL(63), BIT_ULL(63), false },
+	{ "all + 0", U64_MAX, 0, false },
+	{ "all + 1, wraps to 0", U64_MAX, 1, false },
+	{ "all + all, wraps to -2", U64_MAX, U64_MAX, false },
+	{ "all + 2^63, wraps to 2^63 - 1", U64_MAX, BIT_ULL(63), false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(add, add_cases, name);
+
+static void expect_sum(struct kunit *test, u64 a, u64 b, bool fits, u64 sum)
+{
+	u64 got = 77;
+
+	KUNIT_ASSERT_EQ_MSG(test, kvmclock_add_ns(a, b, &got), fits, "0x%llx + 0x%llx", a, b);
+	KUNIT_ASSERT_EQ_MSG(test, got, fits ? sum : 77, "0x%llx + 0x%llx", a, b);
+}
+
+static void add_ns_edges(struct kunit *test)
+{
+	const struct add_case *c = test->param_value;
+
+	expect_sum(test, c->a, c->b, c->fits, c->sum);
+	expect_sum(test, c->b, c->a, c->fits, c->sum);
+}
+
+static void check_add_ns(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 a = random_u64(rnd);
+	u64 rest = BIT_ULL(63) - a + random_int(rnd, -2, 2);
+	u64 b = random_int(rnd, 0, 1) ? random_u64(rnd) : rest;
+	struct wide sum = wide_add(to_wide(a), to_wide(b));
+
+	expect_sum(test, a, b, !wide_less(to_wide(BIT_ULL(63)), sum), sum.lo);
+}
+
+static void add_ns_oracle(struct kunit *test)
+{
+	check_rows(test, check_add_ns, 13, ROWS);
 }
 
 /*
@@ -697,6 +992,168 @@ static void line_set_rate_oracle(struct kunit *test)
 }
 
 /*
+ * kvmclock_line_freq()
+ */
+struct line_freq_case {
+	const char *name;
+	u32 mul;
+	int shift;
+	u64 freq;
+};
+
+static const struct line_freq_case line_freq_cases[] = {
+	{ "1 kHz", 0xf4240000, 20, 1000ULL << 20 },
+	{ "100 MHz", 0xa0000000, 4, 100000000ULL << 20 },
+	{ "1 GHz", 0x80000000, 1, 1000000000ULL << 20 },
+	{ "1.5 GHz, rounded up", TWO_THIRDS, 0, 0x59682effd34bf },
+	{ "1.5 GHz by AMD's scaling, rounded down", TWO_THIRDS + 1, 0, 0x59682eff4d2fa },
+	{ "2.3 GHz", 0xde9bd37a, -1, 0x89173700448ba },
+	{ "5.4 GHz", 0xbda12f68, -2, 0x141dd760080bf0 },
+	{ "10 GHz", 0xcccccccd, -3, 0x2540be3ff6afd0 },
+	{ "2^31 kHz", 0xf4240000, -11, 2147483648000ULL << 20 },
+	{ "2^43 Hz", 0xee6b2800, -13, BIT_ULL(63) },
+	{ "2^44 Hz is too high", 0xee6b2800, -14, U64_MAX },
+	{ "less than 2^44 Hz", 0xee6b2801, -14, 0xfffffffeed1f417f },
+	{ "lowest", U32_MAX, 31, 488281 },
+	{ "10^9 / 2^10 and a half rounds up", 0x80000000, 31, 976563 },
+	{ "less than a half rounds down", 0x80000001, 31, 976562 },
+	{ "a third rounds down", 3, 30, 0x4f790d5555555 },
+	{ "two thirds round up", 3, 31, 0x27bc86aaaaaab },
+	{ "exact, highest shift", 1, 31, BIT_ULL(21) * 1000000000 },
+	{ "multiplier 1, just fits", 1, 18, 17179869184000000000ULL },
+	{ "multiplier 1, too high", 1, 17, U64_MAX },
+	{ "lowest shift, too high", U32_MAX, -31, U64_MAX },
+	{ "highest", 1, -31, U64_MAX },
+};
+
+KUNIT_ARRAY_PARAM_DESC(line_freq, line_freq_cases, name);
+
+static void line_freq_edges(struct kunit *test)
+{
+	const struct line_freq_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, kvmclock_line_freq(c->mul, c->shift), c->freq);
+	KUNIT_EXPECT_EQ(test, naive_line_freq(c->mul, c->shift), c->freq);
+}
+
+static void check_line_freq(struct kunit *test, struct rnd_state *rnd)
+{
+	u32 mul = random_mul(rnd) ?: 1;
+	int shift = random_int(rnd, -31, 31);
+
+	KUNIT_ASSERT_EQ_MSG(test, kvmclock_line_freq(mul, shift), naive_line_freq(mul, shift),
+			    "mul 0x%x shift %d", mul, shift);
+}
+
+static void line_freq_oracle(struct kunit *test)
+{
+	check_rows(test, check_line_freq, 14, ROWS);
+}
+
+/* To a line and back: 2^-32 for each rounding, but not less than a unit. */
+static void check_line_freq_back(struct kunit *test, struct rnd_state *rnd)
+{
+	struct pvclock_vcpu_time_info line = {};
+	u64 freq = random_freq(rnd), back;
+
+	kvmclock_line_set_rate(&line, freq);
+	back = kvmclock_line_freq(line.tsc_to_system_mul, line.tsc_shift);
+	KUNIT_ASSERT_LE_MSG(test, abs_diff(back, freq), max(freq >> 31, 1), "freq 0x%llx", freq);
+}
+
+static void line_freq_back(struct kunit *test)
+{
+	check_rows(test, check_line_freq_back, 15, ROWS);
+}
+
+/*
+ * kvmclock_freq_within()
+ */
+struct within_case {
+	const char *name;
+	u64 freq, of;
+	u32 ppm;
+	bool within;
+};
+
+static const struct within_case within_cases[] = {
+	{ "equal, 0 ppm", 1000, 1000, 0, true },
+	{ "one less, 0 ppm", 999, 1000, 0, false },
+	{ "one more, 0 ppm", 1001, 1000, 0, false },
+	{ "0 of 0, 0 ppm", 0, 0, 0, true },
+	{ "0 of 0, highest ppm", 0, 0, U32_MAX, true },
+	{ "1 of 0, highest ppm", 1, 0, U32_MAX, false },
+	{ "exactly 250 ppm less", 3999000, 4000000, 250, true },
+	{ "exactly 250 ppm more", 4001000, 4000000, 250, true },
+	{ "a little more than 250 ppm less", 3998999, 4000000, 250, false },
+	{ "a little more than 250 ppm more", 4001001, 4000000, 250, false },
+	{ "250 ppm of 3999, 0.99975, less", 3998, 3999, 250, false },
+	{ "250 ppm of 4000, 1, less", 3999, 4000, 250, true },
+	{ "250 ppm of 4000, 1, more", 4001, 4000, 250, true },
+	{ "250 ppm of 4001, 1.00025, more", 4002, 4001, 250, true },
+	{ "1000 of 3999000, 250 ppm is 999.75", 4000000, 3999000, 250, false },
+	{ "1.5 GHz of 1.5 GHz by AMD's scaling", 1500000000ULL << 20, 0x59682eff8ec04, 1, true },
+	{ "2.3 GHz of 2.3 GHz + 250 ppm", 2300000000ULL << 20, 2300575000ULL << 20, 250, true },
+	{ "2.3 GHz of 2.3 GHz + 251 ppm", 2300000000ULL << 20, 2300577300ULL << 20, 250, false },
+	{ "0, 999999 ppm", 0, 1000000, 999999, false },
+	{ "0, 10^6 ppm", 0, 1000000, 1000000, true },
+	{ "twice, 10^6 ppm", 2000000, 1000000, 1000000, true },
+	{ "more than twice, 10^6 ppm", 2000001, 1000000, 1000000, false },
+	{ "0 of all, 10^6 ppm", 0, U64_MAX, 1000000, true },
+	{ "0 of all, 999999 ppm", 0, U64_MAX, 999999, false },
+	{ "0 of all, highest ppm", 0, U64_MAX, U32_MAX, true },
+	{ "all of 0", U64_MAX, 0, U32_MAX, false },
+	{ "all of 1, highest ppm", U64_MAX, 1, U32_MAX, false },
+	{ "4295 of 1, highest ppm", 4295, 1, U32_MAX, true },
+	{ "4296 of 1, highest ppm", 4296, 1, U32_MAX, false },
+	{ "all of 2^52, highest ppm", U64_MAX, BIT_ULL(52), U32_MAX, true },
+	{ "all of the least that it is of", U64_MAX, 4293967529775981, U32_MAX, true },
+	{ "all of one less", U64_MAX, 4293967529775980, U32_MAX, false },
+	{ "all of 2^63, 999999 ppm", U64_MAX, BIT_ULL(63), 999999, false },
+	{ "all of 2^63, 10^6 ppm", U64_MAX, BIT_ULL(63), 1000000, true },
+	{ "all of 2^63, 2 * 10^6 ppm is 2^64", U64_MAX, BIT_ULL(63), 2000000, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(within, within_cases, name);
+
+static void freq_within_edges(struct kunit *test)
+{
+	const struct within_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, kvmclock_freq_within(c->freq, c->of, c->ppm), c->within);
+	KUNIT_EXPECT_EQ(test, naive_freq_within(c->freq, c->of, c->ppm), c->within);
+}
+
+/* At most 10^6 ppm or any, and mostly near what is just within. */
+static void check_freq_within(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 of = random_u64(rnd);
+	u32 any = random_mul(rnd), ppm = random_int(rnd, 0, 1) ? any : any % 1000001;
+	u64 limit = wide_div(wide_mul(to_wide(of), ppm), 1000000).lo + random_int(rnd, -2, 2);
+	u64 freq;
+
+	switch (random_int(rnd, 0, 2)) {
+	case 0:
+		freq = random_u64(rnd);
+		break;
+	case 1:
+		freq = of - limit;
+		break;
+	default:
+		freq = of + limit;
+	}
+
+	KUNIT_ASSERT_EQ_MSG(test, kvmclock_freq_within(freq, of, ppm),
+			    naive_freq_within(freq, of, ppm),
+			    "0x%llx of 0x%llx, %u ppm", freq, of, ppm);
+}
+
+static void freq_within_oracle(struct kunit *test)
+{
+	check_rows(test, check_freq_within, 16, ROWS);
+}
+
+/*
  * kvmclock_line_slack_ns()
  */
 struct slack_case {
@@ -787,7 +1244,9 @@ static void random_long(struct kunit *test)
 	static const check_row_fn checks[] = {
 		check_scale_delta, check_guest, check_line_ns, check_fraction,
 		check_fraction_error, check_tsc_freq, check_set_rate, check_slack,
-		check_slack_earlier,
+		check_slack_earlier, check_scale_delta_sat, check_cycles,
+		check_cycles_of_cycles, check_add_ns, check_line_freq,
+		check_line_freq_back, check_freq_within,
 	};
 	unsigned int i;
 
@@ -800,6 +1259,13 @@ static struct kunit_case kvmclock_test_cases[] = {
 	KUNIT_CASE(scale_delta_every_shift),
 	KUNIT_CASE(scale_delta_oracle),
 	KUNIT_CASE(scale_delta_as_guests_do),
+	KUNIT_CASE_PARAM(scale_delta_sat_edges, scale_sat_gen_params),
+	KUNIT_CASE(scale_delta_sat_oracle),
+	KUNIT_CASE_PARAM(cycles_edges, cycles_gen_params),
+	KUNIT_CASE(cycles_every_shift),
+	KUNIT_CASE(cycles_least),
+	KUNIT_CASE_PARAM(add_ns_edges, add_gen_params),
+	KUNIT_CASE(add_ns_oracle),
 	KUNIT_CASE_PARAM(line_ns_edges, line_gen_params),
 	KUNIT_CASE(line_ns_oracle),
 	KUNIT_CASE_PARAM(line_ns_after_years, age_gen_params),
@@ -811,6 +1277,11 @@ static struct kunit_case kvmclock_test_cases[] = {
 	KUNIT_CASE(tsc_freq_oracle),
 	KUNIT_CASE_PARAM(line_set_rate_edges, rate_gen_params),
 	KUNIT_CASE(line_set_rate_oracle),
+	KUNIT_CASE_PARAM(line_freq_edges, line_freq_gen_params),
+	KUNIT_CASE(line_freq_oracle),
+	KUNIT_CASE(line_freq_back),
+	KUNIT_CASE_PARAM(freq_within_edges, within_gen_params),
+	KUNIT_CASE(freq_within_oracle),
 	KUNIT_CASE_PARAM(line_slack_edges, slack_gen_params),
 	KUNIT_CASE(line_slack_random),
 	KUNIT_CASE(line_slack_random_earlier),
