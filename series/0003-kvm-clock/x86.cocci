@@ -125,6 +125,27 @@
 + return kvmclock_tsc_khz_set(vcpu, set_tsc_khz(vcpu, khz, scaled), scaled);
   }
 
+// The VM's frequency, as vCPUs that are yet to be created will have it.
+@tolerance@ @@
+- static u32 __read_mostly tsc_tolerance_ppm = 250;
++ u32 __read_mostly tsc_tolerance_ppm = 250;
+@adjust_khz@ parameter list ps; @@
+- static u32 adjust_tsc_khz(ps)
++ u32 adjust_tsc_khz(ps)
+  { ... }
+
+// A VMM opts in to new flags.
+@enable_cap@ symbol kvm, cap; @@
+  kvm_vm_ioctl_enable_cap(...) {
+  ...
+  if (cap->flags)
+  	return -EINVAL;
++
++ if (cap->cap == KVM_CAP_ADJUST_CLOCK)
++ 	return kvmclock_enable_cap(kvm, cap);
+  ...
+  }
+
 // The module is loaded and unloaded.
 @init@ @@
 - kvm_timer_init();

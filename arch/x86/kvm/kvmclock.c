@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The KVM clock: its lines and modes, and how guests get to see them.
+ * The KVM clock: its lines and modes.
  *
  * In master clock mode, one line maps the scaled TSC, i.e. the host TSC after
  * scaling and before any vCPU's offset, to nanoseconds:
@@ -22,7 +22,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
-#include <linux/kvm_para.h>
 #include <linux/ratelimit.h>
 
 #include <asm/vdso/clocksource.h>
@@ -32,13 +31,9 @@
 #include "kvmclock_math.h"
 #include "trace.h"
 #include "x86.h"
-#include "xen.h"
 
 #define CREATE_TRACE_POINTS
 #include "kvmclock_trace.h"
-
-/* The lowest frequency of a guest's TSC that user space can ask for: 1 kHz. */
-#define KVMCLOCK_MIN_FREQ	(1000ULL << KVMCLOCK_HZ_FRAC_BITS)
 
 /*
  * By how much @line and the host's clock may differ where they are the same but
@@ -50,33 +45,32 @@ static s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
 	return kvmclock_scale_delta(1, line->tsc_to_system_mul, line->tsc_shift) + 2;
 }
 
-/* What the clock goes on from: a line in the domain of the TSC scaled by @ratio. */
-struct kvmclock_track {
-	struct pvclock_vcpu_time_info line;
-	u64 ratio;
-	u64 ns;			/* the line's value now */
-};
-
-static bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
-			       const struct pvclock_vcpu_time_info *b)
+bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
+			const struct pvclock_vcpu_time_info *b)
 {
 	return a->tsc_to_system_mul == b->tsc_to_system_mul && a->tsc_shift == b->tsc_shift;
 }
 
+/* Frequency of a TSC that is scaled by @ratio, in units of 2^-20 Hz. */
+u64 kvmclock_guest_freq(u32 khz, u64 ratio)
+{
+	u64 freq = kvmclock_tsc_freq(khz, ratio, kvm_caps.tsc_scaling_ratio_frac_bits);
+
+	/* tsc_khz is 0 if calibrating the TSC has failed; user space cannot ask for less than 1. */
+	return max(freq, 1000ULL << KVMCLOCK_HZ_FRAC_BITS);
+}
+
 /*
  * Draw @line through @ns at @now, for a TSC scaled by @ratio.  If it is to go on
- * from @from, extend that one where the rate is the same, and do not fall below
- * it by rounding where it is not.
+ * from @from, extend that one where the rate is the same, and where it is not, do
+ * not fall below it by rounding.
  */
 static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_instant *now,
 			  u64 ns, u32 khz, u64 ratio, const struct kvmclock_track *from)
 {
-	u64 freq = kvmclock_tsc_freq(khz, ratio, kvm_caps.tsc_scaling_ratio_frac_bits);
-
 	line->tsc_timestamp = kvm_scale_tsc(now->tsc, ratio);
 	line->system_time = ns;
-	/* tsc_khz is 0 if calibrating the TSC has failed. */
-	kvmclock_line_set_rate(line, max(freq, KVMCLOCK_MIN_FREQ));
+	kvmclock_line_set_rate(line, kvmclock_guest_freq(khz, ratio));
 
 	if (!from)
 		return;
@@ -84,10 +78,10 @@ static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmc
 	if (from->ratio == ratio && kvmclock_same_rate(&from->line, line))
 		*line = from->line;
 	else
-		line->system_time += kvmclock_line_slack_ns(&from->line);
+		line->system_time += from->slack_ns;
 }
 
-static u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
+u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
 {
 	if (clock->use_master_clock)
 		return kvmclock_line_ns(&clock->line, kvm_scale_tsc(now->tsc, clock->ratio));
@@ -95,42 +89,55 @@ static u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_inst
 	return now->boot_ns + clock->offset;
 }
 
-/*
- * Read the clock at one instant on the host, which is passed on.  Returns
- * whether the VM is in master clock mode.
- */
-static bool kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now, u64 *ns)
+/* Read the clock at one instant on the host, which is passed on. */
+static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	unsigned int seq;
-	bool master;
+	u64 ns;
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
 		kvmclock_get_instant(id, now);
-		master = clock->use_master_clock;
-		*ns = kvmclock_ns(clock, now);
+		ns = kvmclock_ns(clock, now);
 	} while (read_seqcount_retry(&clock->sc, seq));
 
-	return master;
-}
-
-u64 get_kvmclock_ns(struct kvm *kvm)
-{
-	struct kvmclock_instant now;
-	u64 ns;
-
-	kvmclock_read(kvm, CLOCK_REALTIME, &now, &ns);
 	return ns;
 }
 
-/* Get the clock, and the host's CLOCK_MONOTONIC at the same instant. */
+/*
+ * From here on the guest may know what the clock reads, in one way or another.
+ * Either who sets the clock finds that noted, or the guest is given what the
+ * clock was set to.
+ */
+void kvmclock_note_reading(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+
+	if (likely(READ_ONCE(clock->guest_has_read)))
+		return;
+
+	WRITE_ONCE(clock->guest_has_read, true);
+	smp_mb();	/* Pairs with smp_mb() in kvmclock_raise_by(). */
+}
+
+/* Get the clock for the guest. */
+u64 get_kvmclock_ns(struct kvm *kvm)
+{
+	struct kvmclock_instant now;
+
+	kvmclock_note_reading(kvm);
+	return kvmclock_read(kvm, CLOCK_REALTIME, &now);
+}
+
+/* Get the clock for the guest, and the host's CLOCK_MONOTONIC at the same instant. */
 u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns)
 {
 	struct kvmclock_instant now;
 	u64 ns;
 
-	kvmclock_read(kvm, CLOCK_MONOTONIC, &now, &ns);
+	kvmclock_note_reading(kvm);
+	ns = kvmclock_read(kvm, CLOCK_MONOTONIC, &now);
 	*monotonic_ns = now.sys_ns;
 	return ns;
 }
@@ -143,34 +150,74 @@ u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns)
 u64 kvm_get_wall_clock_epoch(struct kvm *kvm)
 {
 	struct kvmclock_instant now;
-	u64 ns;
+	u64 ns = kvmclock_read(kvm, CLOCK_REALTIME, &now);
 
-	kvmclock_read(kvm, CLOCK_REALTIME, &now, &ns);
 	return now.sys_ns - ns;
+}
+
+/* What GET tells: a VMM that has not asked for new flags gets none. */
+static u32 kvmclock_get_flags(struct kvm *kvm, bool master, bool tsc_based)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	bool guest_tsc = READ_ONCE(clock->enabled) & KVM_CLOCK_GUEST_TSC;
+	/* Realtime is of the clock's instant in host clock mode as well. */
+	u32 flags = guest_tsc ? KVM_CLOCK_REALTIME : 0;
+
+	/* A line that waits for vCPUs is no clock that they compute with. */
+	if (!master || !atomic_read(&kvm->online_vcpus))
+		return flags;
+
+	flags |= KVM_CLOCK_TSC_STABLE;
+	if (!tsc_based)
+		return flags;
+
+	flags |= KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+	if (guest_tsc && !READ_ONCE(clock->tsc_protected))
+		flags |= KVM_CLOCK_GUEST_TSC;
+	return flags;
 }
 
 void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
 {
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct pvclock_vcpu_time_info line;
 	struct kvmclock_instant now;
+	u64 scaled_tsc, guest_tsc;
+	unsigned int seq;
+	s64 offset;
+	bool master;
 
-	if (!kvmclock_read(kvm, CLOCK_REALTIME, &now, &data->clock))
-		return;
+	do {
+		seq = read_seqcount_begin(&clock->sc);
+		kvmclock_get_instant(CLOCK_REALTIME, &now);
+		master = clock->use_master_clock;
+		line = clock->line;
+		offset = clock->offset;
+		scaled_tsc = kvm_scale_tsc(now.tsc, clock->ratio);
+		guest_tsc = scaled_tsc + READ_ONCE(clock->cur_tsc_offset);
+	} while (read_seqcount_retry(&clock->sc, seq));
 
-	data->flags = KVM_CLOCK_TSC_STABLE;
-	data->host_tsc = now.tsc;
-	if (now.tsc_based) {
-		data->flags |= KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC;
+	data->clock = master ? kvmclock_line_ns(&line, scaled_tsc) : now.boot_ns + offset;
+	data->flags = kvmclock_get_flags(kvm, master, now.tsc_based);
+
+	if (data->flags & KVM_CLOCK_REALTIME)
 		data->realtime = now.sys_ns;
+	if (data->flags & KVM_CLOCK_TSC_STABLE)
+		data->host_tsc = now.tsc;
+	if (data->flags & KVM_CLOCK_GUEST_TSC) {
+		data->guest_tsc = guest_tsc;
+		data->tsc_to_system_mul = line.tsc_to_system_mul;
+		data->tsc_shift = line.tsc_shift;
 	}
 }
 
 /*
  * The master clock needs a host clocksource that is the TSC, and guest TSCs that
  * are the host's, all scaled in the same way and shifted by any offset.  @ratio
- * is the vCPUs' scaling ratio then.
+ * is the vCPUs' scaling ratio then, or that of the vCPUs to come.
  */
-static bool kvmclock_can_use_master_clock(struct kvm *kvm, const struct kvmclock_instant *now,
-					  u64 *ratio)
+bool kvmclock_can_use_master_clock(struct kvm *kvm, const struct kvmclock_instant *now,
+				   u64 *ratio)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvm_vcpu *vcpu;
@@ -190,7 +237,16 @@ static bool kvmclock_can_use_master_clock(struct kvm *kvm, const struct kvmclock
 		*ratio = vcpu_ratio;
 	}
 
+	if (!*ratio)
+		*ratio = kvmclock_default_ratio(kvm);
 	return *ratio;
+}
+
+/* Without vCPUs, the clock is the host's, unless they are to join a restored TSC. */
+static bool kvmclock_choose_mode(struct kvm *kvm, const struct kvmclock_instant *now, u64 *ratio)
+{
+	return kvmclock_can_use_master_clock(kvm, now, ratio) &&
+	       (atomic_read(&kvm->online_vcpus) || kvm->arch.clock.cur_tsc_generation);
 }
 
 /*
@@ -245,8 +301,8 @@ static bool kvmclock_tsc_offsets_changed(struct kvm *kvm, bool master)
  * Get the line that the clock goes on from at @now: the VM's, or the one of the
  * vCPUs' own lines that is ahead of the others.
  */
-static void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *now,
-			       struct kvmclock_track *track)
+void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *now,
+			struct kvmclock_track *track)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvm_vcpu *vcpu;
@@ -258,6 +314,7 @@ static void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *n
 		track->line = clock->line;
 		track->ratio = clock->ratio;
 		track->ns = kvmclock_ns(clock, now);
+		track->slack_ns = kvmclock_line_slack_ns(&track->line);
 		return;
 	}
 
@@ -273,6 +330,7 @@ static void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *n
 			track->line = vclock->line;
 			track->ratio = vclock->ratio;
 			track->ns = ns;
+			track->slack_ns = kvmclock_line_slack_ns(&track->line);
 		}
 	}
 }
@@ -295,8 +353,8 @@ static void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_inst
  * On leaving master clock mode, the vCPUs go on with lines of their own from the
  * same point, until they are loaded elsewhere or ask for an update.
  */
-static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-			    const struct kvmclock_track *from, enum kvmclock_cause cause)
+void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
+		     const struct kvmclock_track *from, enum kvmclock_cause cause)
 {
 	u32 khz = kvmclock_host_khz() ? : tsc_khz;
 	struct kvm_clock *clock = &kvm->arch.clock;
@@ -308,7 +366,7 @@ static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now,
 
 	/* Pairs with the barrier in kvmclock_tsc_offset_written(). */
 	smp_store_mb(clock->use_master_clock,
-		     kvmclock_can_use_master_clock(kvm, now, &clock->ratio));
+		     kvmclock_choose_mode(kvm, now, &clock->ratio));
 	kvmclock_note_tsc_offsets(kvm);
 	clock->offset = ns - now->boot_ns;
 	clock->khz = khz;
@@ -334,12 +392,12 @@ static void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now,
  * Get a value for the clock to go on from at @now: no guest has read more, and a
  * line through it is nowhere below the one that the guest computed with.
  */
-static u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
-			      const struct kvmclock_track *track)
+u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
+		       const struct kvmclock_track *track)
 {
 	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
 
-	return track->ratio ? max(ns, track->ns + kvmclock_line_slack_ns(&track->line)) : ns;
+	return track->ratio ? max(ns, track->ns + track->slack_ns) : ns;
 }
 
 /*
@@ -366,7 +424,7 @@ static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *no
  * meanwhile could slip into the guest and read the old line after @now, unless
  * it still has to get its first page, for which it needs the lock.
  */
-static void kvmclock_begin_update(struct kvm *kvm)
+void kvmclock_begin_update(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	int nr_vcpus;
@@ -393,7 +451,7 @@ static void kvmclock_begin_update(struct kvm *kvm)
  * pages.  That is left to them because it may have to wait for user space to
  * provide the memory, which only KVM_RUN may.
  */
-static void kvmclock_end_update(struct kvm *kvm)
+void kvmclock_end_update(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvm_vcpu *vcpu;
@@ -414,12 +472,11 @@ static void kvmclock_end_update(struct kvm *kvm)
  * it is to be extended.  @offsets_changed tells whether the pages have to be
  * rewritten nevertheless.
  */
-static int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now,
-			  bool *offsets_changed)
+int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now, bool *offsets_changed)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
 	u64 ratio;
-	bool master = kvmclock_can_use_master_clock(kvm, now, &ratio);
+	bool master = kvmclock_choose_mode(kvm, now, &ratio);
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
@@ -538,162 +595,6 @@ void kvmclock_leave_on_tsc_reset(struct kvm *kvm, u64 last_tsc,
 }
 
 /*
- * Set the clock to @data->clock, plus the wall time that has passed since
- * @data->realtime.  Sums wrap: any value is accepted.
- */
-void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
-{
-	struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_instant now;
-	struct kvm_vcpu *vcpu;
-	u64 ns = data->clock;
-	unsigned long i;
-	bool offsets_changed;
-
-	guard(mutex)(&clock->update_lock);
-
-	kvmclock_begin_update(kvm);
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-
-	/* Never subtract: the wall clock of another host may be behind. */
-	if (data->flags & KVM_CLOCK_REALTIME && now.sys_ns > data->realtime)
-		ns += now.sys_ns - data->realtime;
-
-	/* A line that is asked for what it reads is not another line. */
-	if (ns != kvmclock_ns(clock, &now) || kvmclock_check(kvm, &now, &offsets_changed) >= 0)
-		kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_SET);
-
-	/* This CPU's TSC, which was read here, may not be that of the vCPUs'. */
-	if (!clock->use_master_clock) {
-		kvm_for_each_vcpu(i, vcpu, kvm)
-			kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	}
-	kvmclock_end_update(kvm);
-}
-
-/*
- * Write @line to a page of the guest.  Another vCPU may read it, even though its
- * own is not running: follow the protocol, by which the version is odd while the
- * rest changes.
- */
-static void kvmclock_write_page(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line,
-				struct gfn_to_pfn_cache *gpc, unsigned int offset)
-{
-	struct pvclock_vcpu_time_info new = *line;
-	struct pvclock_vcpu_time_info *page;
-	unsigned long flags;
-
-	if (!gpc->active)
-		return;
-
-	read_lock_irqsave(&gpc->lock, flags);
-	while (!kvm_gpc_check(gpc, offset + sizeof(*page))) {
-		read_unlock_irqrestore(&gpc->lock, flags);
-
-		if (kvm_gpc_refresh(gpc, offset + sizeof(*page)))
-			return;
-
-		read_lock_irqsave(&gpc->lock, flags);
-	}
-
-	page = gpc->khva + offset;
-
-	new.version = (page->version + 1) | 1;
-	page->version = new.version;
-	smp_wmb();	/* Pairs with virt_rmb() in pvclock_read_begin(). */
-
-	/* PVCLOCK_GUEST_STOPPED is for the guest to clear. */
-	new.flags |= page->flags & PVCLOCK_GUEST_STOPPED;
-	memcpy(page, &new, sizeof(new));
-
-	smp_wmb();	/* Pairs with virt_rmb() in pvclock_read_retry(). */
-	page->version = ++new.version;
-
-	kvm_gpc_mark_dirty_in_slot(gpc);
-	read_unlock_irqrestore(&gpc->lock, flags);
-
-	trace_kvm_pvclock_update(vcpu->vcpu_id, &new);
-}
-
-#ifdef CONFIG_KVM_XEN
-/*
- * Xen itself sets PVCLOCK_TSC_STABLE_BIT only if told to use the TSC, and some
- * guests break if they find it in Xen's clocks.
- */
-static void kvmclock_write_xen_pages(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
-{
-	struct kvm_vcpu_xen *xen = &vcpu->arch.xen;
-
-	if (vcpu->kvm->arch.xen.hvm_config.flags & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE)
-		line->flags &= ~PVCLOCK_TSC_STABLE_BIT;
-
-	kvmclock_write_page(vcpu, line, &xen->vcpu_info_cache,
-			    offsetof(struct compat_vcpu_info, time));
-	kvmclock_write_page(vcpu, line, &xen->vcpu_time_info_cache, 0);
-}
-#else
-static void kvmclock_write_xen_pages(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line) {}
-#endif
-
-/* Get the line that @vcpu computes with: in terms of its own TSC. */
-static void kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
-
-	*line = clock->use_master_clock ? clock->line : vcpu->arch.clock.line;
-	line->tsc_timestamp += READ_ONCE(vcpu->arch.l1_tsc_offset);
-	line->flags = clock->tsc_stable ? PVCLOCK_TSC_STABLE_BIT : 0;
-}
-
-/* Write all of @vcpu's pages, and the VM's Hyper-V page if it waits for it. */
-static void kvmclock_write_pages(struct kvm_vcpu *vcpu)
-{
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
-	struct pvclock_vcpu_time_info line;
-
-	lockdep_assert_held(&vcpu->kvm->arch.clock.publish_lock);
-
-	kvmclock_get_vcpu_line(vcpu, &line);
-	if (!line.tsc_to_system_mul)
-		return;
-
-	vcpu->kvm->stat.clock_updates++;
-
-	/* Only kvmclock knows PVCLOCK_GUEST_STOPPED, and only if it is enabled. */
-	if (clock->pv_time.active && xchg(&clock->guest_stopped, false))
-		line.flags |= PVCLOCK_GUEST_STOPPED;
-	kvmclock_write_page(vcpu, &line, &clock->pv_time, 0);
-	line.flags &= ~PVCLOCK_GUEST_STOPPED;
-
-	kvm_hv_setup_tsc_page(vcpu->kvm, &line);
-	kvmclock_write_xen_pages(vcpu, &line);
-}
-
-/*
- * Write the pages of all vCPUs, unless they show the current generation already.
- * What is written is read with publish_lock held, i.e. the last to write a page
- * writes the newest.
- */
-static void kvmclock_publish(struct kvm *kvm)
-{
-	struct kvm_clock *clock = &kvm->arch.clock;
-	unsigned long generation = READ_ONCE(clock->generation);
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	lockdep_assert_held(&clock->publish_lock);
-
-	if (clock->published == generation)
-		return;
-
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		kvmclock_write_pages(vcpu);
-	clock->published = generation;
-}
-
-/*
  * Whether @vcpu's line can be extended, because for the same frequency it shows
  * the host's clock, @ns at @now, still.
  */
@@ -720,7 +621,7 @@ static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmcl
  * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on.  Fails
  * if the CPU is going offline and its frequency is not known any more.
  */
-static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
+int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvmclock_instant now;
@@ -745,196 +646,6 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
 	return 0;
 }
 
-/*
- * In host clock mode, lines of vCPUs drift apart.  Do not let one of them go on
- * with a new line without the others: the worst case is bounded by the time that
- * a vCPU stays in the guest otherwise.
- */
-static void kvmclock_request_global_update(struct kvm *kvm)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-		kvm_vcpu_kick(vcpu);
-	}
-}
-
-/* Have @vcpu's pages written, in host clock mode with a new line. */
-void kvmclock_request_update(struct kvm_vcpu *vcpu)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
-	if (!READ_ONCE(clock->use_master_clock) && __ratelimit(&clock->update_rs))
-		kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
-	else
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-}
-
-/*
- * Write what has changed to the guest's pages, and @vcpu's own for certain if it
- * was asked for.  All of it must be done before @vcpu enters the guest.
- */
-static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
-{
-	int r = 0;
-
-	lockdep_assert_held(&vcpu->kvm->arch.clock.publish_lock);
-
-	if (own)
-		r = kvmclock_redraw_vcpu(vcpu);
-
-	kvmclock_publish(vcpu->kvm);
-	if (own && !r)
-		kvmclock_write_pages(vcpu);
-
-	return r;
-}
-
-/*
- * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
- * not enter it yet, because a signal is pending or its CPU goes offline.
- */
-int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	bool all, own;
-	int r = -EINTR;
-
-	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
-		kvmclock_request_global_update(vcpu->kvm);
-
-	all = kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-	if (all)
-		kvmclock_update(vcpu->kvm);
-
-	own = kvm_check_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	if (!all && !own)
-		return 0;
-
-	if (!mutex_lock_interruptible(&clock->publish_lock)) {
-		r = kvmclock_update_pages(vcpu, own);
-		mutex_unlock(&clock->publish_lock);
-	}
-
-	if (likely(!r))
-		return 0;
-
-	if (all)
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-	if (own)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	return 1;
-}
-
-static int kvmclock_begin_wall_clock(struct kvm *kvm, gpa_t gpa, u32 *version)
-{
-	int r = kvm_read_guest(kvm, gpa, version, sizeof(*version));
-
-	if (r)
-		return r;
-
-	/* Odd while it is written; what was there at first may be anything. */
-	*version = (*version + 1) | 1;
-	return kvm_write_guest(kvm, gpa, version, sizeof(*version));
-}
-
-/* Write the epoch to @wall_clock, and its upper half to @sec_hi_ofs if not 0. */
-void kvm_write_wall_clock(struct kvm *kvm, gpa_t wall_clock, int sec_hi_ofs)
-{
-	struct pvclock_wall_clock wc;
-	u64 sec;
-	u32 hi;
-
-	if (!wall_clock || kvmclock_begin_wall_clock(kvm, wall_clock, &wc.version))
-		return;
-
-	sec = kvm_get_wall_clock_epoch(kvm);
-	wc.nsec = do_div(sec, NSEC_PER_SEC);
-	wc.sec = sec;	/* overflows in 2106 guest time */
-	kvm_write_guest(kvm, wall_clock, &wc, sizeof(wc));
-
-	if (sec_hi_ofs) {
-		hi = sec >> 32;
-		kvm_write_guest(kvm, wall_clock + sec_hi_ofs, &hi, sizeof(hi));
-	}
-
-	wc.version++;
-	kvm_write_guest(kvm, wall_clock, &wc.version, sizeof(wc.version));
-}
-
-/*
- * A boot vCPU that writes the old MSR runs a guest which does not know
- * PVCLOCK_TSC_STABLE_BIT, and depends on lines that are redrawn all the time.
- */
-static void kvmclock_note_boot_vcpu_msr(struct kvm_vcpu *vcpu, bool old_msr)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
-	if (vcpu->vcpu_id || clock->boot_vcpu_runs_old_kvmclock == old_msr)
-		return;
-
-	WRITE_ONCE(clock->boot_vcpu_runs_old_kvmclock, old_msr);
-	kvmclock_update(vcpu->kvm);
-}
-
-void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
-			   bool old_msr, bool host_initiated)
-{
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
-
-	if (!host_initiated)
-		kvmclock_note_boot_vcpu_msr(vcpu, old_msr);
-
-	clock->system_time = system_time;
-	kvmclock_request_update(vcpu);
-
-	if (system_time & KVM_MSR_ENABLED)
-		kvm_gpc_activate(&clock->pv_time, system_time & ~1ULL,
-				 sizeof(struct pvclock_vcpu_time_info));
-	else
-		kvm_gpc_deactivate(&clock->pv_time);
-}
-
-/* Tell the guest that it was stopped.  There is no way to without kvmclock. */
-int kvm_set_guest_paused(struct kvm_vcpu *vcpu)
-{
-	if (!vcpu->arch.clock.pv_time.active)
-		return -EINVAL;
-
-	WRITE_ONCE(vcpu->arch.clock.guest_stopped, true);
-	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	return 0;
-}
-
-int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock_type)
-{
-	struct kvm_clock_pairing pairing = {};
-	struct kvmclock_instant now;
-	u32 nsec;
-
-	if (clock_type != KVM_CLOCK_PAIRING_WALLCLOCK)
-		return -KVM_EOPNOTSUPP;
-
-	/* A TSC that is caught up with at each exit pairs with nothing. */
-	if (vcpu->arch.tsc_always_catchup)
-		return -KVM_EOPNOTSUPP;
-
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	if (!now.tsc_based)
-		return -KVM_EOPNOTSUPP;
-
-	pairing.sec = div_u64_rem(now.sys_ns, NSEC_PER_SEC, &nsec);
-	pairing.nsec = nsec;
-	pairing.tsc = kvm_read_l1_tsc(vcpu, now.tsc);
-
-	if (kvm_write_guest(vcpu->kvm, paddr, &pairing, sizeof(pairing)))
-		return -KVM_EFAULT;
-
-	return 0;
-}
-
 void kvmclock_init_vm(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
@@ -952,15 +663,4 @@ void kvmclock_init_vm(struct kvm *kvm)
 	clock->offset = -now.boot_ns;
 
 	kvm->arch.default_tsc_khz = kvmclock_default_tsc_khz();
-}
-
-void kvmclock_init_vcpu(struct kvm_vcpu *vcpu)
-{
-	kvm_gpc_init(&vcpu->arch.clock.pv_time, vcpu->kvm);
-}
-
-void kvmclock_reset(struct kvm_vcpu *vcpu)
-{
-	kvm_gpc_deactivate(&vcpu->arch.clock.pv_time);
-	vcpu->arch.clock.system_time = 0;
 }

@@ -97,6 +97,25 @@ static bool kvmclock_tsc_write_matches(struct kvm_vcpu *vcpu, u64 data, u64 elap
 	return data < expected + slop && data + slop > expected;
 }
 
+/* Start a generation, whose first TSC has @offset and reads @tsc at @ns. */
+static void kvmclock_start_generation(struct kvm_clock *clock, u64 offset, u64 tsc, u64 ns)
+{
+	clock->cur_tsc_generation++;
+	clock->cur_tsc_nsec = ns;
+	clock->cur_tsc_write = tsc;
+	WRITE_ONCE(clock->cur_tsc_offset, offset);
+	clock->nr_vcpus_matched_tsc = 0;
+}
+
+/* What later TSC writes are matched with. */
+static void kvmclock_note_tsc_write(struct kvm_clock *clock, u64 offset, u64 tsc, u64 ns, u32 khz)
+{
+	clock->last_tsc_nsec = ns;
+	clock->last_tsc_write = tsc;
+	clock->last_tsc_khz = khz;
+	clock->last_tsc_offset = offset;
+}
+
 /*
  * Write @vcpu's TSC offset, with which its TSC reads @tsc at @ns, and keep track
  * of the generation of matching TSCs that it belongs to from now on.
@@ -112,23 +131,15 @@ static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc
 	if (vcpu->arch.guest_tsc_protected)
 		return;
 
-	clock->last_tsc_nsec = ns;
-	clock->last_tsc_write = tsc;
-	clock->last_tsc_khz = vcpu->arch.virtual_tsc_khz;
-	clock->last_tsc_offset = offset;
+	kvmclock_note_tsc_write(clock, offset, tsc, ns, vcpu->arch.virtual_tsc_khz);
 	vclock->last_guest_tsc = tsc;
 
 	kvm_vcpu_write_tsc_offset(vcpu, offset);
 
-	if (!matched) {
-		clock->cur_tsc_generation++;
-		clock->cur_tsc_nsec = ns;
-		clock->cur_tsc_write = tsc;
-		clock->cur_tsc_offset = offset;
-		clock->nr_vcpus_matched_tsc = 0;
-	} else if (vclock->this_tsc_generation != clock->cur_tsc_generation) {
+	if (!matched)
+		kvmclock_start_generation(clock, offset, tsc, ns);
+	else if (vclock->this_tsc_generation != clock->cur_tsc_generation)
 		clock->nr_vcpus_matched_tsc++;
-	}
 
 	vclock->this_tsc_generation = clock->cur_tsc_generation;
 	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
@@ -151,13 +162,14 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	u64 data = user_value ? *user_value : 0;
+	u64 offset, scaled_tsc, elapsed_ns;
 	struct kvmclock_instant now;
-	u64 offset, elapsed_ns;
 	bool matched;
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	scaled_tsc = kvm_scale_tsc(now.tsc, vcpu->arch.l1_tsc_scaling_ratio);
 	elapsed_ns = now.boot_ns - clock->last_tsc_nsec;
 
 	matched = kvmclock_tsc_write_matches(vcpu, data, elapsed_ns);
@@ -167,7 +179,11 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 	if (matched && !kvm_check_tsc_unstable())
 		offset = clock->cur_tsc_offset;
 	else
-		offset = data - kvm_scale_tsc(now.tsc, vcpu->arch.l1_tsc_scaling_ratio);
+		offset = data - scaled_tsc;
+
+	/* A vCPU that joins others as it is created reads what they do, and not 0. */
+	if (!user_value)
+		data = scaled_tsc + offset;
 
 	if (user_value && !vcpu->arch.guest_tsc_protected)
 		clock->user_set_tsc = true;
@@ -177,6 +193,9 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 
 void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value)
 {
+	if (vcpu->arch.guest_tsc_protected)
+		WRITE_ONCE(vcpu->kvm->arch.clock.tsc_protected, true);
+
 	kvmclock_write_tsc(vcpu, user_value);
 	WRITE_ONCE(vcpu->arch.clock.tsc_synchronized, true);
 	kvmclock_update(vcpu->kvm);
@@ -208,6 +227,103 @@ void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
 	kvmclock_write_tsc_offset(vcpu, offset);
 	kvmclock_update(vcpu->kvm);
+}
+
+/*
+ * The scaling ratio that a vCPU gets which is created now, or 0 if its TSC cannot
+ * run at the VM's frequency without catching up.
+ */
+u64 kvmclock_default_ratio(struct kvm *kvm)
+{
+	u32 khz = READ_ONCE(kvm->arch.default_tsc_khz);
+	u64 ratio;
+
+	if (khz >= adjust_tsc_khz(tsc_khz, -tsc_tolerance_ppm) &&
+	    khz <= adjust_tsc_khz(tsc_khz, tsc_tolerance_ppm))
+		return kvm_caps.default_tsc_scaling_ratio;
+
+	if (!kvm_caps.has_tsc_control || !tsc_khz)
+		return 0;
+
+	ratio = mul_u64_u32_div(1ULL << kvm_caps.tsc_scaling_ratio_frac_bits, khz, tsc_khz);
+	return ratio < kvm_caps.max_tsc_scaling_ratio ? ratio : 0;
+}
+
+/* The first half of moving @vcpu's TSC by @cycles: what KVM knows of it. */
+static void kvmclock_note_tsc_move(struct kvm_vcpu *vcpu, u64 scaled_tsc, u64 cycles)
+{
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 offset = vcpu->arch.l1_tsc_offset + vclock->tsc_offset_adjustment + cycles;
+
+	/* A TSC that becomes unstable from here on is resumed from that value. */
+	vclock->last_guest_tsc = scaled_tsc + offset;
+	vclock->this_tsc_write = vclock->last_guest_tsc;
+	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
+	if (offset == clock->cur_tsc_offset)
+		vclock->this_tsc_generation = clock->cur_tsc_generation;
+}
+
+/*
+ * Have the reference TSC read what it does with @offset, which counts as a write
+ * by user space of all vCPUs' TSCs: those that are created or written later match
+ * it.  The vCPUs' own offsets are for kvmclock_move_tscs() to write, by the cycles
+ * that are returned.  @ratio is the scaling ratio of all vCPUs.
+ */
+u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
+			    u64 offset)
+{
+	u64 scaled_tsc = kvm_scale_tsc(now->tsc, ratio), tsc = scaled_tsc + offset;
+	struct kvm_clock *clock = &kvm->arch.clock;
+	u64 cycles = offset - clock->cur_tsc_offset;
+	u32 khz = READ_ONCE(kvm->arch.default_tsc_khz);
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	int matched = 0;
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	kvmclock_start_generation(clock, offset, tsc, now->boot_ns);
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		kvmclock_note_tsc_move(vcpu, scaled_tsc, cycles);
+		matched += vcpu->arch.clock.this_tsc_generation == clock->cur_tsc_generation;
+		khz = vcpu->arch.virtual_tsc_khz;
+	}
+	clock->nr_vcpus_matched_tsc = max(matched - 1, 0);
+	kvmclock_note_tsc_write(clock, offset, tsc, now->boot_ns, khz);
+	clock->user_set_tsc = true;
+
+	return cycles;
+}
+
+/*
+ * The second half of moving @vcpu's TSC by @cycles: its offset.  An armed deadline
+ * is a value of the TSC, but its timer runs on the host's time.
+ */
+static void kvmclock_move_tsc(struct kvm_vcpu *vcpu, u64 cycles)
+{
+	u64 deadline;
+
+	lockdep_assert_held(&vcpu->mutex);
+
+	vcpu_load(vcpu);
+	if (likely(!kvm_check_tsc_unstable()))
+		kvm_vcpu_write_tsc_offset(vcpu, vcpu->arch.l1_tsc_offset + cycles);
+
+	deadline = kvm_get_lapic_tscdeadline_msr(vcpu);
+	if (deadline)
+		kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
+	vcpu_put(vcpu);
+}
+
+/* Move the TSCs of all vCPUs, which cannot run, by @cycles. */
+void kvmclock_move_tscs(struct kvm *kvm, u64 cycles)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		kvmclock_move_tsc(vcpu, cycles);
 }
 
 /*

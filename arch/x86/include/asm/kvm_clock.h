@@ -53,12 +53,17 @@ struct kvm_clock {
 	/* Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset. */
 	s64 offset;
 
+	u32 enabled;		/* KVM_CLOCK_* flags that user space opted in to */
+	bool guest_has_read;	/* what MONOTONIC does not go below exists */
+
 	unsigned long generation;	/* counts changes that all pages must show */
 	struct ratelimit_state update_rs;
 
 	/* Both rule out the master clock, the first one for good. */
 	bool backwards_tsc_observed;
 	bool boot_vcpu_runs_old_kvmclock;
+
+	bool tsc_protected;	/* a vCPU's TSC cannot be moved by KVM */
 
 	gpa_t wall_clock;
 
@@ -69,7 +74,10 @@ struct kvm_clock {
 	u32 last_tsc_khz;
 	bool user_set_tsc;
 
-	/* The first write of the current generation of matching TSCs. */
+	/*
+	 * The first write of the current generation of matching TSCs, 0 if there
+	 * was none.  Its TSC is the reference TSC: vCPUs that are created join it.
+	 */
 	u64 cur_tsc_nsec;
 	u64 cur_tsc_write;
 	u64 cur_tsc_offset;

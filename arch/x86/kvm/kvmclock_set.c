@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KVM_SET_CLOCK: set the clock to a value, or restore the line that a guest has
+ * computed with elsewhere, and its TSCs with it.
+ *
+ * A value takes effect at an instant at which no vCPU is in the guest.  Wall time
+ * and TSC are of that instant.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+
+#include "kvmclock.h"
+#include "kvmclock_math.h"
+#include "x86.h"
+
+/* How a line is to be restored: the reference TSC's new offset, and the line. */
+struct kvmclock_plan {
+	bool fallback;		/* no master clock here: set the clock to a value instead */
+	bool moves_tsc;		/* the reference TSC gets another offset */
+	bool is_current;	/* the clock runs on this very line already */
+	u64 offset;
+	struct kvmclock_track track;
+};
+
+/*
+ * The wall time that has passed since @data was saved.  Never subtract: the wall
+ * clock of another host may be behind.
+ */
+static u64 kvmclock_elapsed_ns(const struct kvm_clock_data *data,
+			       const struct kvmclock_instant *now)
+{
+	if (!(data->flags & KVM_CLOCK_REALTIME) || now->sys_ns <= data->realtime)
+		return 0;
+
+	return now->sys_ns - data->realtime;
+}
+
+/*
+ * With KVM_CLOCK_MONOTONIC, by how much @ns is to be raised so that a line through
+ * it is nowhere below what the guest may have read up to @now, while it was in the
+ * guest last.  Nothing runs ahead of the clock but, in host clock mode, vCPUs that
+ * compute with lines of their own.
+ */
+static u64 kvmclock_raise_by(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
+			     u32 flags)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_track track;
+	u64 floor;
+
+	if (!((flags | READ_ONCE(clock->enabled)) & KVM_CLOCK_MONOTONIC))
+		return 0;
+
+	smp_mb();	/* Pairs with smp_mb() in kvmclock_note_reading(). */
+	if (!READ_ONCE(clock->guest_has_read))
+		return 0;
+
+	kvmclock_get_track(kvm, now, &track);
+	floor = max(kvmclock_ns(clock, now), track.ns);
+	if (ns >= floor)
+		return 0;
+
+	kvm->stat.clock_raised++;
+	kvm->stat.clock_raised_max_ns = max(kvm->stat.clock_raised_max_ns, floor - ns);
+	return kvmclock_get_floor(kvm, now, &track) - ns;
+}
+
+/* Whether the line can run on as it is: if nothing else calls for another one. */
+static bool kvmclock_can_run_on(struct kvm *kvm, const struct kvmclock_instant *now)
+{
+	bool offsets_changed;
+
+	return kvm->arch.clock.use_master_clock && kvmclock_check(kvm, now, &offsets_changed) < 0;
+}
+
+/*
+ * Set the clock to @data->clock, plus the wall time that has passed.  Sums wrap:
+ * any value is accepted.
+ */
+static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *now,
+			       const struct kvm_clock_data *data)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	u64 ns = data->clock + kvmclock_elapsed_ns(data, now);
+	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, data->flags);
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	bool offsets_changed;
+
+	if (raise_ns && kvmclock_can_run_on(kvm, now))
+		return;
+
+	ns += raise_ns;
+
+	/* A line that is asked for what it reads is not another line. */
+	if (ns != kvmclock_ns(clock, now) || kvmclock_check(kvm, now, &offsets_changed) >= 0)
+		kvmclock_redraw(kvm, now, ns, NULL, KVMCLOCK_CAUSE_SET);
+
+	/* This CPU's TSC, which was read here, may not be that of the vCPUs'. */
+	if (!clock->use_master_clock) {
+		kvm_for_each_vcpu(i, vcpu, kvm)
+			kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	}
+}
+
+void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
+{
+	struct kvmclock_instant now;
+
+	guard(mutex)(&kvm->arch.clock.update_lock);
+
+	kvmclock_begin_update(kvm);
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	kvmclock_set_value(kvm, &now, data);
+	kvmclock_end_update(kvm);
+}
+
+/*
+ * Find the offset with which the reference TSC reads what it is to read now.  By
+ * wall time that is what it has read, plus the cycles that the time since then
+ * takes on the line.  On the same host, it is what makes it read @guest_tsc at
+ * @host_tsc.  Without a vCPU, it would be 0 now.
+ */
+static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvmclock_instant *now,
+			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	u64 scaled_tsc = kvm_scale_tsc(now->tsc, plan->track.ratio);
+	u64 cycles;
+
+	if (data->flags & KVM_CLOCK_REALTIME) {
+		cycles = kvmclock_cycles(kvmclock_elapsed_ns(data, now),
+					 data->tsc_to_system_mul, data->tsc_shift);
+		plan->offset = data->guest_tsc + cycles - scaled_tsc;
+	} else if (data->flags & KVM_CLOCK_HOST_TSC) {
+		plan->offset = data->guest_tsc - kvm_scale_tsc(data->host_tsc, plan->track.ratio);
+	} else {
+		plan->offset = clock->cur_tsc_generation ? clock->cur_tsc_offset : -scaled_tsc;
+	}
+
+	plan->moves_tsc = !clock->cur_tsc_generation || plan->offset != clock->cur_tsc_offset;
+}
+
+/*
+ * Whether the TSC now is one at which the line that @data describes goes on.  The
+ * host's TSC does not wrap; a guest's may, and is behind if it is by less than 2^63.
+ */
+static bool kvmclock_tsc_has_passed(const struct kvm_clock_data *data,
+				    const struct kvmclock_instant *now, u64 tsc)
+{
+	if (data->flags & KVM_CLOCK_REALTIME)
+		return true;
+	if (data->flags & KVM_CLOCK_HOST_TSC)
+		return now->tsc >= data->host_tsc;
+
+	return (s64)(tsc - data->guest_tsc) >= 0;
+}
+
+/*
+ * Evaluate the line that @data describes at the TSC that was planned.  It must be
+ * a line for a TSC of the VM's frequency, as far as KVM takes frequencies for the
+ * same.
+ */
+static int kvmclock_plan_line(const struct kvmclock_instant *now, const struct kvm_clock_data *data,
+			      struct kvmclock_plan *plan)
+{
+	struct kvmclock_track *track = &plan->track;
+	u64 tsc = kvm_scale_tsc(now->tsc, track->ratio) + plan->offset;
+	u64 freq = kvmclock_guest_freq(kvmclock_host_khz() ? : tsc_khz, track->ratio);
+	u64 ns;
+
+	track->line = (struct pvclock_vcpu_time_info) {
+		.tsc_timestamp = data->guest_tsc - plan->offset,
+		.system_time = data->clock,
+		.tsc_to_system_mul = data->tsc_to_system_mul,
+		.tsc_shift = data->tsc_shift,
+	};
+
+	if (!kvmclock_freq_within(kvmclock_line_freq(data->tsc_to_system_mul, data->tsc_shift),
+				  freq, tsc_tolerance_ppm))
+		return -ERANGE;
+
+	if (!kvmclock_tsc_has_passed(data, now, tsc))
+		return -ERANGE;
+
+	ns = kvmclock_scale_delta_sat(tsc - data->guest_tsc, data->tsc_to_system_mul,
+				      data->tsc_shift);
+	return kvmclock_add_ns(data->clock, ns, &track->ns) ? 0 : -ERANGE;
+}
+
+/*
+ * Whether the line that is planned is the one that the clock runs on: of the same
+ * rate, and with what GET has read from it.
+ */
+static bool kvmclock_is_current(struct kvm *kvm, const struct kvmclock_instant *now,
+				const struct kvmclock_plan *plan)
+{
+	const struct pvclock_vcpu_time_info *line = &kvm->arch.clock.line;
+	const struct pvclock_vcpu_time_info *asked = &plan->track.line;
+
+	return !plan->moves_tsc && kvmclock_can_run_on(kvm, now) &&
+	       kvmclock_same_rate(line, asked) &&
+	       (s64)(asked->tsc_timestamp - line->tsc_timestamp) >= 0 &&
+	       kvmclock_line_ns(line, asked->tsc_timestamp) == asked->system_time;
+}
+
+/* Without the master clock, there is no line to restore, but the clock's value is. */
+static int kvmclock_plan_fallback(const struct kvmclock_instant *now,
+				  const struct kvm_clock_data *data, struct kvmclock_plan *plan)
+{
+	u64 ns;
+
+	if (!(data->flags & KVM_CLOCK_REALTIME))
+		return -EOPNOTSUPP;
+
+	plan->fallback = true;
+	return kvmclock_add_ns(data->clock, kvmclock_elapsed_ns(data, now), &ns) ? 0 : -ERANGE;
+}
+
+/*
+ * Find out how @data can be restored at @now, without changing anything.  TSCs can
+ * be moved only with all vCPUs @locked.
+ */
+static int kvmclock_plan_restore(struct kvm *kvm, const struct kvmclock_instant *now,
+				 const struct kvm_clock_data *data, bool locked,
+				 struct kvmclock_plan *plan)
+{
+	int r;
+
+	lockdep_assert_held(&kvm->arch.clock.tsc_write_lock);
+
+	*plan = (struct kvmclock_plan){};
+	if (kvm->arch.clock.tsc_protected)
+		return -EOPNOTSUPP;
+
+	if (!kvmclock_can_use_master_clock(kvm, now, &plan->track.ratio))
+		return kvmclock_plan_fallback(now, data, plan);
+
+	kvmclock_plan_tsc(kvm, now, data, plan);
+	if (plan->moves_tsc && !locked)
+		return -EBUSY;
+
+	r = kvmclock_plan_line(now, data, plan);
+	plan->is_current = !r && kvmclock_is_current(kvm, now, plan);
+	return r;
+}
+
+/* Find out what can be without disturbing anyone: all errors, but for races. */
+static int kvmclock_try_restore(struct kvm *kvm, const struct kvm_clock_data *data, bool locked,
+				struct kvmclock_plan *plan)
+{
+	struct kvmclock_instant now;
+
+	guard(raw_spinlock_irq)(&kvm->arch.clock.tsc_write_lock);
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	return kvmclock_plan_restore(kvm, &now, data, locked, plan);
+}
+
+/*
+ * Draw the line that was planned.  Below the floor, the clock runs on as it does;
+ * if that is not possible because the TSC moves, the line is raised.  Returns by
+ * how many cycles the TSCs, which cannot be written here, are to be moved.
+ */
+static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instant *now,
+				   const struct kvm_clock_data *data, struct kvmclock_plan *plan)
+{
+	struct kvmclock_track *track = &plan->track;
+	u64 raise_ns, cycles = 0;
+
+	if (plan->is_current)
+		return 0;
+
+	raise_ns = kvmclock_raise_by(kvm, now, track->ns, data->flags);
+	if (raise_ns && !plan->moves_tsc && kvmclock_can_run_on(kvm, now))
+		return 0;
+
+	track->ns += raise_ns;
+	track->line.system_time += raise_ns;
+
+	if (plan->moves_tsc)
+		cycles = kvmclock_move_reference(kvm, now, track->ratio, plan->offset);
+	kvmclock_redraw(kvm, now, track->ns, track, KVMCLOCK_CAUSE_SET);
+
+	/* TSC offsets that are equal stay so; they are about to be written. */
+	if (kvm->arch.clock.tsc_stable)
+		kvm->arch.clock.tsc_offset += cycles;
+	return cycles;
+}
+
+/* Take the instant, and restore @data at it. */
+static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_clock_data *data, bool locked,
+				u64 *cycles)
+{
+	struct kvmclock_instant now;
+	struct kvmclock_plan plan;
+	int r;
+
+	*cycles = 0;
+	kvmclock_begin_update(kvm);
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	r = kvmclock_plan_restore(kvm, &now, data, locked, &plan);
+	if (!r && plan.fallback)
+		kvmclock_set_value(kvm, &now, data);
+	else if (!r)
+		*cycles = kvmclock_commit_restore(kvm, &now, data, &plan);
+	kvmclock_end_update(kvm);
+
+	return r;
+}
+
+static int kvmclock_restore_locked(struct kvm *kvm, const struct kvm_clock_data *data, bool locked)
+{
+	struct kvmclock_plan plan;
+	u64 cycles;
+	int r;
+
+	guard(mutex)(&kvm->arch.clock.update_lock);
+
+	r = kvmclock_try_restore(kvm, data, locked, &plan);
+	if (r || plan.is_current)
+		return r;
+
+	r = kvmclock_restore_now(kvm, data, locked, &cycles);
+	if (!r && cycles)
+		kvmclock_move_tscs(kvm, cycles);
+	return r;
+}
+
+/*
+ * Restore the line that @data describes, and the TSCs that it belongs to.  vCPUs
+ * whose TSCs are to be moved must not run in between: hold all their mutexes, or
+ * leave their TSCs alone.
+ */
+int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
+{
+	bool locked;
+	int r;
+
+	guard(mutex)(&kvm->lock);
+
+	locked = !kvm_trylock_all_vcpus(kvm);
+	r = kvmclock_restore_locked(kvm, data, locked);
+	if (locked)
+		kvm_unlock_all_vcpus(kvm);
+
+	return r;
+}
