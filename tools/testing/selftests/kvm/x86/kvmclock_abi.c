@@ -13,71 +13,25 @@
 
 #define NR_VCPUS	2
 
-#define KNOWN_FLAGS	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
+/* What every KVM knows, and what can be asked for besides. */
+#define OLD_FLAGS	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
+#define KNOWN_FLAGS	(OLD_FLAGS | KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC)
 
 #define YEAR_NS	(365UL * 24 * 3600 * NSEC_PER_SEC)
 
 static struct kvmclock_vm kc;
 
-/* Say what is wrong, but go on, and let the case fail. */
-#define check(cond, fmt, ...) ({						\
-	bool __ok = (cond);							\
-										\
-	if (!__ok)								\
-		ksft_print_msg("line %d: %s: " fmt "\n", __LINE__, #cond,	\
-			       ##__VA_ARGS__);					\
-	__ok;									\
-})
-
-static u64 realtime_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
-/* ---- The state that user space and the guest see ---- */
-
-struct state {
-	struct kvmclock_shot shot;
-	u64 reanchors;
-};
-
-static void get_state(struct state *state)
-{
-	kvmclock_settle(&kc);
-	kvmclock_shoot(&kc, &state->shot);
-	state->reanchors = 0;
-	kvmclock_stat(&kc, "clock_reanchors", &state->reanchors);
-}
-
-/* Pages are compared with their version: they have not even been rewritten. */
-static bool is_state(const struct state *state)
-{
-	struct kvm_clock_data data = kvmclock_get(&kc);
-	struct state now;
-	s64 diff;
-
-	get_state(&now);
-	diff = data.clock - kvmclock_at(&state->shot, 0, data.host_tsc);
-	return check(!memcmp(&now.shot, &state->shot, sizeof(now.shot)), "a page changed") &&
-	       check(now.reanchors == state->reanchors, "the line was redrawn") &&
-	       check(data.flags == KVMCLOCK_MASTER_FLAGS, "flags 0x%x", data.flags) &&
-	       check(labs(diff) <= 1, "GET is off by %ld ns", diff);
-}
-
 static bool fails(unsigned long cmd, const char *name, void *arg, int want)
 {
-	struct state before;
+	struct kvmclock_state before;
 	int ret, err;
 
-	get_state(&before);
+	kvmclock_get_state(&kc, &before);
 	errno = 0;
 	ret = ioctl(kc.vm->fd, cmd, arg);
 	err = errno;
 	return check(ret == -1 && err == want, "%s returned %d, errno %d, not %d",
-		     name, ret, err, want) && is_state(&before);
+		     name, ret, err, want) && kvmclock_is_state(&kc, &before);
 }
 
 /*
@@ -204,10 +158,27 @@ static bool test_unknown_flags(void)
 		for (with = 0; with < 2; with++) {
 			data = (struct kvm_clock_data){
 				.clock = 12345,
-				.flags = (1U << bit) | (with ? KNOWN_FLAGS : 0),
+				.flags = (1U << bit) | (with ? OLD_FLAGS : 0),
 			};
 			ok &= check(fails(KVM_SET_CLOCK, "SET", &data, EINVAL), "bit %d", bit);
 		}
+	}
+	return ok;
+}
+
+/* A VM that has not asked for the guest's TSC cannot restore it either. */
+static bool test_guest_tsc_without_opt_in(void)
+{
+	bool ok = true;
+	u32 flags;
+
+	for (flags = 0; flags <= OLD_FLAGS; flags += 2) {
+		struct kvm_clock_data data = kvmclock_get(&kc);
+
+		data.flags = flags | KVM_CLOCK_GUEST_TSC;
+		data.tsc_to_system_mul = kc.page[0]->tsc_to_system_mul;
+		data.tsc_shift = kc.page[0]->tsc_shift;
+		ok &= check(fails(KVM_SET_CLOCK, "SET", &data, EINVAL), "flags 0x%x", flags);
 	}
 	return ok;
 }
@@ -275,10 +246,28 @@ static bool test_known_flags(void)
 	bool ok = true;
 	u32 flags;
 
-	for (flags = 0; flags <= KNOWN_FLAGS; flags += 2) {
+	for (flags = 0; flags <= OLD_FLAGS; flags += 2) {
 		struct kvm_clock_data data = {
 			.clock = 5 * NSEC_PER_SEC,
 			.flags = flags,
+			.realtime = -1UL,
+		};
+
+		ok &= check(sets(&data, data.clock), "flags 0x%x", flags);
+	}
+	return ok;
+}
+
+/* Far enough ahead of all that this test sets not to be too low. */
+static bool test_monotonic_flag(void)
+{
+	bool ok = true;
+	u32 flags;
+
+	for (flags = 0; flags <= OLD_FLAGS; flags += 2) {
+		struct kvm_clock_data data = {
+			.clock = YEAR_NS + flags * NSEC_PER_SEC,
+			.flags = flags | KVM_CLOCK_MONOTONIC,
 			.realtime = -1UL,
 		};
 
@@ -312,7 +301,7 @@ static bool test_realtime_edges(void)
 			.flags = KVM_CLOCK_REALTIME,
 			.realtime = edges[i],
 		};
-		u64 tsc = rdtsc(), now = realtime_now();
+		u64 tsc = rdtsc(), now = kvmclock_realtime();
 		u64 passed = now > edges[i] ? now - edges[i] : 0;
 
 		ok &= check(sets_since(tsc, &data, data.clock + passed), "realtime %lu",
@@ -327,7 +316,7 @@ static bool set_realtime_is(s64 ago_ns, u64 added_ns)
 	struct kvm_clock_data data = {
 		.clock = 7 * NSEC_PER_SEC,
 		.flags = KVM_CLOCK_REALTIME,
-		.realtime = realtime_now() - ago_ns,
+		.realtime = kvmclock_realtime() - ago_ns,
 	};
 
 	return sets_since(tsc, &data, data.clock + added_ns);
@@ -353,7 +342,7 @@ static bool test_realtime_without_flag(void)
 {
 	struct kvm_clock_data data = {
 		.clock = 7 * NSEC_PER_SEC,
-		.realtime = realtime_now() - 10 * NSEC_PER_SEC,
+		.realtime = kvmclock_realtime() - 10 * NSEC_PER_SEC,
 	};
 
 	return sets(&data, data.clock);
@@ -385,7 +374,7 @@ static bool test_nonzero_pads(void)
 
 	memset(&data, 0xff, sizeof(data));
 	data.clock = 11 * NSEC_PER_SEC;
-	data.flags = KNOWN_FLAGS;
+	data.flags = OLD_FLAGS;
 	return sets(&data, data.clock);
 }
 
@@ -394,6 +383,16 @@ static bool test_get_set(void)
 	struct kvm_clock_data data = kvmclock_get(&kc);
 
 	/* The time since GET passes, by way of REALTIME. */
+	return sets_since(data.host_tsc, &data, data.clock);
+}
+
+/* Nor does it matter what a VMM does to fields that it does not know. */
+static bool test_get_set_nonzero_pads(void)
+{
+	struct kvm_clock_data data = kvmclock_get(&kc);
+
+	data.pad0 = -1U;
+	memset(data.pad, 0xff, sizeof(data.pad));
 	return sets_since(data.host_tsc, &data, data.clock);
 }
 
@@ -478,14 +477,14 @@ static int ctrl(struct kvm_vcpu *vcpu)
 
 static bool test_ctrl_without_clock(void)
 {
-	struct state before;
+	struct kvmclock_state before;
 	int never, disabled;
 
 	kvmclock_run(&kc, 1, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW, 0);
 	kc.page[1] = NULL;
-	get_state(&before);
+	kvmclock_get_state(&kc, &before);
 	disabled = ctrl(kc.vcpu[1]);
-	never = is_state(&before);
+	never = kvmclock_is_state(&kc, &before);
 	kvmclock_enable(&kc, 1, 0);
 	kvmclock_settle(&kc);
 	return check(disabled == EINVAL, "errno %d", disabled) && never;
@@ -516,20 +515,13 @@ static bool test_ctrl(void)
 
 /* ---- Without master clock, because the boot vCPU has used the old MSR ---- */
 
-static void set_master_clock(bool on)
-{
-	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, on ? MSR_KVM_SYSTEM_TIME_NEW : MSR_KVM_SYSTEM_TIME,
-		     kvmclock_time_gpa(&kc, 0, 0) | KVM_MSR_ENABLED);
-	kvmclock_settle(&kc);
-}
-
 static bool test_get_without_master_clock(void)
 {
 	struct kvm_clock_data data;
 
-	set_master_clock(false);
+	kvmclock_set_master(&kc, false);
 	data = kvmclock_get(&kc);
-	set_master_clock(true);
+	kvmclock_set_master(&kc, true);
 	return check(!data.flags, "0x%x", data.flags) &&
 	       check(!data.realtime && !data.host_tsc, "values without their flags") &&
 	       pads_are_zero(&data);
@@ -540,14 +532,14 @@ static bool test_set_without_master_clock(void)
 {
 	u64 want = 21 * NSEC_PER_SEC, tsc, first, reading, last, most;
 
-	set_master_clock(false);
+	kvmclock_set_master(&kc, false);
 	tsc = rdtsc();
 	kvmclock_set(&kc, want, 0, 0);
 	first = kvmclock_get(&kc).clock;
 	reading = kvmclock_run(&kc, 1, KVMCLOCK_READ, 0, 0);
 	last = kvmclock_get(&kc).clock;
 	most = (rdtsc() - tsc) * 1000000 / kvmclock_host_khz() + 1000;
-	set_master_clock(true);
+	kvmclock_set_master(&kc, true);
 	return check(first >= want && last <= want + most, "%lu to %lu, %lu wanted", first, last,
 		     want) &&
 	       check(reading + 1000 >= first && reading <= last + 1000, "%lu, not %lu to %lu",
@@ -602,28 +594,6 @@ static bool test_stat_no_cause(void)
 
 /* ---- The tracepoint of the line's changes ---- */
 
-#define TRACING		"/sys/kernel/tracing/"
-#define TRACE_ENABLE	TRACING "events/kvm/kvm_clock_line/enable"
-
-static const char *no_tracepoint(void)
-{
-	return access(TRACE_ENABLE, W_OK) ? "no tracepoint kvm_clock_line" : NULL;
-}
-
-/* How many lines of the trace have both @a and @b. */
-static int count_traced(const char *a, const char *b)
-{
-	FILE *file = fopen(TRACING "trace", "r");
-	char line[512];
-	int nr = 0;
-
-	TEST_ASSERT(file, "Cannot read the trace");
-	while (fgets(line, sizeof(line), file))
-		nr += strstr(line, a) && strstr(line, b);
-	fclose(file);
-	return nr;
-}
-
 /* A value that no other VM's clock has: drawn once, by SET, and not left again. */
 static bool test_trace_line(void)
 {
@@ -632,16 +602,15 @@ static bool test_trace_line(void)
 	int set, all;
 
 	snprintf(value, sizeof(value), " ns %lu ", ns);
-	kvmclock_sysfs_write(TRACING "trace", "");
-	kvmclock_sysfs_write(TRACE_ENABLE, "1");
+	kvmclock_trace_start();
 	kvmclock_set(&kc, ns, 0, 0);
 	kvmclock_settle(&kc);
 	vcpu_set_msr(kc.vcpu[0], MSR_IA32_TSC, 1UL << 50);
 	kvmclock_settle(&kc);
-	kvmclock_sysfs_write(TRACE_ENABLE, "0");
+	kvmclock_trace_stop();
 
-	set = count_traced("kvm_clock_line: cause set ", value);
-	all = count_traced("kvm_clock_line: ", value);
+	set = kvmclock_count_traced("kvm_clock_line: cause set ", value);
+	all = kvmclock_count_traced("kvm_clock_line: ", value);
 	return check(set == 1 && all == 1, "%d by SET, %d in all", set, all);
 }
 
@@ -656,10 +625,12 @@ static const struct {
 	{ "get_without_vcpu", test_get_without_vcpu },
 	{ "get_with_first_vcpu", test_get_with_first_vcpu },
 	{ "unknown_flags", test_unknown_flags },
+	{ "guest_tsc_without_opt_in", test_guest_tsc_without_opt_in },
 	{ "bad_pointers", test_bad_pointers },
 	{ "half_mapped", test_half_mapped },
 	{ "get_read_only", test_get_read_only },
 	{ "known_flags", test_known_flags },
+	{ "monotonic_flag", test_monotonic_flag },
 	{ "clock_edges", test_clock_edges },
 	{ "realtime_edges", test_realtime_edges },
 	{ "realtime_past", test_realtime_past },
@@ -669,6 +640,7 @@ static const struct {
 	{ "host_tsc_edges", test_host_tsc_edges },
 	{ "nonzero_pads", test_nonzero_pads },
 	{ "get_set", test_get_set },
+	{ "get_set_nonzero_pads", test_get_set_nonzero_pads },
 	{ "set_without_vcpu", test_set_without_vcpu },
 	{ "msrs_read_back", test_msrs_read_back },
 	{ "disabled_page", test_disabled_page },
@@ -679,7 +651,7 @@ static const struct {
 	{ "set_without_master_clock", test_set_without_master_clock },
 	{ "stat_set", test_stat_set, no_stats },
 	{ "stat_no_cause", test_stat_no_cause, no_stats },
-	{ "trace_line", test_trace_line, no_tracepoint },
+	{ "trace_line", test_trace_line, kvmclock_no_tracepoint },
 };
 
 int main(int argc, char *argv[])

@@ -9,8 +9,6 @@
  * instant, on the way out as on the way in (KVM_CLOCK_REALTIME), and the wall
  * clock epoch that the guest reads is the difference of realtime and clock.
  */
-#include <sys/timex.h>
-
 #include "kvmclock.h"
 
 #define NR_VCPUS	2
@@ -155,14 +153,6 @@ static bool test_vcpus(int mode)
 
 /* ---- One instant ---- */
 
-static u64 host_realtime(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
 /* Every value that GET returns is from between the call and the return. */
 static bool test_get_bracketed(int mode)
 {
@@ -170,41 +160,13 @@ static bool test_get_bracketed(int mode)
 	int i;
 
 	for (i = 0; i < NR_SAMPLES; i++) {
-		u64 real = host_realtime(), tsc = rdtsc();
+		u64 real = kvmclock_realtime(), tsc = rdtsc();
 		struct kvm_clock_data data = get_master(&vms[mode]);
 
 		ok &= data.host_tsc >= tsc && data.host_tsc <= rdtsc();
-		ok &= data.realtime >= real && data.realtime <= host_realtime();
+		ok &= data.realtime >= real && data.realtime <= kvmclock_realtime();
 	}
 	return ok;
-}
-
-/*
- * How far realtime and clock may drift apart, in ppb: by up to 500 ppm if NTP
- * steers realtime, else by the rounding of the timekeeper's multiplier.  That is
- * 10^9 / Hz * 2^shift, with a shift of 24 some 6.5 million at 2.6 GHz, rounded
- * by up to half and steered by up to one: 230 ppb.
- */
-static u64 drift_ppb(void)
-{
-	struct timex tx = {};
-
-	adjtimex(&tx);
-	return tx.freq || tx.offset || (tx.status & STA_PLL) ? 500000 : 500;
-}
-
-/*
- * Take what drift may explain between two host TSCs out of @error.  It is nothing
- * for the microseconds between two calls, unless something else ran meanwhile.
- */
-static s64 without_drift(s64 error, u64 from_tsc, u64 to_tsc)
-{
-	s64 elapsed_us = (to_tsc - from_tsc) * 1000 / kvmclock_host_khz();
-	s64 drift_ns = elapsed_us * drift_ppb() / 1000000;
-
-	if (labs(error) <= drift_ns)
-		return 0;
-	return error > 0 ? error - drift_ns : error + drift_ns;
 }
 
 /*
@@ -223,7 +185,8 @@ static bool test_get_one_instant(int mode)
 		struct kvm_clock_data data = get_master(&vms[mode]);
 		s64 change = (data.realtime - data.clock) - (last.realtime - last.clock);
 
-		kvmclock_record(&diff, without_drift(change, last.host_tsc, data.host_tsc));
+		kvmclock_record(&diff, kvmclock_without_drift(change, last.host_tsc,
+							      data.host_tsc));
 		last = data;
 	}
 	return judge(&diff, "get_one_instant", mode, -1 - slack, 1 + slack);
@@ -242,8 +205,8 @@ static s64 set_realtime_error(struct kvmclock_vm *kc)
 	data.realtime -= 10 * NSEC_PER_SEC;
 	kvmclock_set(kc, data.clock, KVM_CLOCK_REALTIME, data.realtime);
 	now = get_master(kc);
-	return without_drift((now.clock - now.realtime) - (data.clock - data.realtime),
-			   data.host_tsc, now.host_tsc);
+	return kvmclock_without_drift((now.clock - now.realtime) - (data.clock - data.realtime),
+				      data.host_tsc, now.host_tsc);
 }
 
 static bool test_set_realtime(int mode)
@@ -345,7 +308,7 @@ static s64 set_first_error(u32 khz)
 	ns = kvmclock_at(&shot, 0, after);
 	if ((s64)(want - ns) > 10)
 		error = ns - want;
-	return without_drift(error, before, rdtsc());
+	return kvmclock_without_drift(error, before, rdtsc());
 }
 
 static bool test_set_first(int mode)

@@ -301,6 +301,57 @@ static void set_forward_realtime(void)
 	vm_ioctl(kc.vm, KVM_SET_CLOCK, &data);
 }
 
+/* Anything from 1 ns to 9 minutes ago. */
+static void set_stale(void)
+{
+	u64 ago = 1UL << (random() % 40);
+
+	kvmclock_set(&kc, kvmclock_get(&kc).clock - ago, KVM_CLOCK_MONOTONIC, 0);
+}
+
+static void *set_stale_thread(void *arg)
+{
+	int i;
+
+	for (i = 0; i < 20; i++)
+		set_stale();
+	return NULL;
+}
+
+static void set_stale_race(void)
+{
+	pthread_t threads[3];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		kvm_pthread_create(&threads[i], NULL, set_stale_thread, NULL);
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		kvm_pthread_join(threads[i], NULL);
+}
+
+/* No vCPU has to leave the guest for it, as the TSC stays where it is. */
+static void round_trip(void)
+{
+	static const u32 flags[] = { 0, KVM_CLOCK_HOST_TSC };
+	struct kvm_clock_data data;
+	int i, err;
+
+	kvmclock_opt_in(&kc, KVM_CLOCK_GUEST_TSC);
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		data = kvmclock_get(&kc);
+		data.flags = KVM_CLOCK_GUEST_TSC | flags[i];
+		err = kvmclock_try_set(&kc, &data);
+		TEST_ASSERT(!err, "SET(GET()): errno %d", err);
+	}
+	kvmclock_opt_in(&kc, 0);
+}
+
+static const char *no_monotonic(void)
+{
+	return kvmclock_knows(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC) ? NULL :
+	       "this KVM has no KVM_CLOCK_MONOTONIC";
+}
+
 static void vcpu_create(void)
 {
 	if (kc.nr_vcpus < kc.max_vcpus)
@@ -436,6 +487,9 @@ static const struct trouble {
 	{ "get", get, 10 },
 	{ "set_forward", set_forward, 10 },
 	{ "set_forward_realtime", set_forward_realtime, 10 },
+	{ "set_stale", set_stale, 10, no_monotonic },
+	{ "set_stale_race", set_stale_race, 10, no_monotonic },
+	{ "round_trip", round_trip, 10, no_monotonic },
 	{ "vcpu_create", vcpu_create, 6 },
 	{ "host_tsc", host_tsc, 10 },
 	{ "host_tsc_all", host_tsc_all, 10 },

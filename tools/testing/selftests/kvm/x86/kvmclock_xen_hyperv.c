@@ -78,6 +78,29 @@ static void set_offsets_equal(void)
 		kvmclock_set_offset(kc.vcpu[i], offset);
 }
 
+/* Move the TSC of all vCPUs, and the clock, by a restore. */
+static bool restore(void)
+{
+	struct kvm_clock_data data;
+	int err;
+
+	kvmclock_opt_in(&kc, KVM_CLOCK_GUEST_TSC);
+	data = kvmclock_get(&kc);
+	data.flags = KVM_CLOCK_GUEST_TSC | KVM_CLOCK_HOST_TSC;
+	data.guest_tsc += 1UL << 36;
+	data.clock += 500 * NSEC_PER_SEC;
+	err = kvmclock_try_set(&kc, &data);
+	kvmclock_opt_in(&kc, 0);
+	if (err)
+		ksft_print_msg("KVM_SET_CLOCK: errno %d\n", err);
+	return !err;
+}
+
+static const char *no_guest_tsc(void)
+{
+	return kvmclock_knows(KVM_CLOCK_GUEST_TSC) ? NULL : "this KVM has no KVM_CLOCK_GUEST_TSC";
+}
+
 /* ---- Xen ---- */
 
 static void xen_config(u32 flags)
@@ -155,6 +178,16 @@ static bool test_xen_lines(int mode)
 	vcpu_set_msr(kc.vcpu[1], MSR_IA32_TSC, 1UL << 50);
 	xen_compare(&diff);
 	return judge(&diff, "xen_lines", mode, "ns", 0, 0);
+}
+
+static bool test_xen_restore(int mode)
+{
+	struct kvmclock_series diff = {};
+	bool ok;
+
+	ok = restore();
+	xen_compare(&diff);
+	return judge(&diff, "xen_restore", mode, "ns", 0, 0) && ok;
 }
 
 static bool xen_flags_are(u8 kvm, u8 xen)
@@ -339,6 +372,16 @@ static bool test_hyperv_page(int mode)
 	return judge(&diff, "hyperv_page", mode, "x100ns", -1, 1) && valid;
 }
 
+static bool test_hyperv_restore(int mode)
+{
+	struct kvmclock_series diff = {};
+	bool valid;
+
+	valid = restore();
+	valid = hyperv_compare(&diff) && valid;
+	return judge(&diff, "hyperv_restore", mode, "x100ns", -1, 1) && valid;
+}
+
 static bool test_hyperv_tsc_adjust(int mode)
 {
 	struct kvmclock_series diff = {};
@@ -430,6 +473,8 @@ static bool test_hyperv_one_vcpu(int mode)
 	bool valid;
 
 	valid = hyperv_compare(&diff);
+	if (!no_guest_tsc())
+		valid = restore() && hyperv_compare(&diff) && valid;
 	tsc_adjust_all(1UL << 36);
 	valid = hyperv_compare(&diff) && valid;
 	kvmclock_run(&kc, 0, KVMCLOCK_ADD_MSR, MSR_IA32_TSC, 1UL << 36);
@@ -455,6 +500,20 @@ static const char *no_clocksource(void)
 	return no_hyperv();
 }
 
+static const char *no_xen_restore(void)
+{
+	const char *why = no_xen();
+
+	return why ? why : no_guest_tsc();
+}
+
+static const char *no_hyperv_restore(void)
+{
+	const char *why = no_hyperv();
+
+	return why ? why : no_guest_tsc();
+}
+
 static const struct {
 	const char *name;
 	bool (*run)(int mode);
@@ -465,9 +524,11 @@ static const struct {
 } tests[] = {
 	{ "xen_wall_clock", test_xen_wall_clock, no_xen, xen_create },
 	{ "xen_lines", test_xen_lines, no_xen },
+	{ "xen_restore", test_xen_restore, no_xen_restore },
 	{ "xen_flags", test_xen_flags, no_xen },
 	{ "xen_alone", test_xen_alone, no_xen, .last = true },
 	{ "hyperv_page", test_hyperv_page, no_hyperv, hyperv_create },
+	{ "hyperv_restore", test_hyperv_restore, no_hyperv_restore },
 	{ "hyperv_counter", test_hyperv_counter, no_hyperv },
 	{ "hyperv_guest_counter", test_hyperv_guest_counter, no_hyperv },
 	{ "hyperv_tsc_adjust", test_hyperv_tsc_adjust, no_hyperv },

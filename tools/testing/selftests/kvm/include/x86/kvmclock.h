@@ -14,8 +14,10 @@
 #ifndef SELFTEST_KVM_KVMCLOCK_H
 #define SELFTEST_KVM_KVMCLOCK_H
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,9 @@
 #define KVMCLOCK_MAX_SAMPLES	256
 
 #define KVMCLOCK_MASTER_FLAGS	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
+
+/* What GET has for a VM that opted in to the guest's TSC. */
+#define KVMCLOCK_RESTORE_FLAGS	(KVMCLOCK_MASTER_FLAGS | KVM_CLOCK_GUEST_TSC)
 
 #define KVMCLOCK_SYSFS	"/sys/devices/system/clocksource/clocksource0/"
 
@@ -48,6 +53,7 @@ enum kvmclock_op {
 	KVMCLOCK_WRMSR,		/* wrmsr(arg0, arg1) */
 	KVMCLOCK_ADD_MSR,	/* wrmsr(arg0, rdmsr(arg0) + arg1) */
 	KVMCLOCK_READ,		/* ret = the clock through time[arg0] */
+	KVMCLOCK_RDTSC,		/* ret = the TSC, read as a tsc clocksource does */
 };
 
 /* One page per vCPU: the host's order, the guest's answer, the pvclock pages. */
@@ -116,6 +122,9 @@ static inline void kvmclock_guest_do(struct kvmclock_guest *guest)
 	case KVMCLOCK_READ:
 		guest->ret = kvmclock_read(&guest->time[guest->arg[0]]);
 		break;
+	case KVMCLOCK_RDTSC:
+		guest->ret = rdtsc();
+		break;
 	}
 }
 
@@ -124,6 +133,25 @@ static inline void kvmclock_guest_main(struct kvmclock_guest *guest)
 	for (;;) {
 		kvmclock_guest_do(guest);
 		GUEST_UCALL_NONE();
+	}
+}
+
+/* Readings until a vCPU that only reads lets user space have a look. */
+#define KVMCLOCK_BATCH	64
+
+/* Read the clock all the time: arg[0] counts readings, ret is the worst step back. */
+static inline void kvmclock_guest_reader(struct kvmclock_guest *guest)
+{
+	u64 now, last = 0;
+
+	for (;;) {
+		now = kvmclock_read(&guest->time[0]);
+		if (last > now && last - now > guest->ret)
+			guest->ret = last - now;
+		last = now;
+		guest->arg[0]++;
+		if (!(guest->arg[0] % KVMCLOCK_BATCH))
+			GUEST_UCALL_NONE();
 	}
 }
 
@@ -155,6 +183,12 @@ static inline int kvmclock_frac_bits(void)
 	return host_cpu_is_intel ? 48 : 32;
 }
 
+/* How far two TSC frequencies may differ that KVM takes for the same. */
+static inline u64 kvmclock_tolerance_ppm(void)
+{
+	return kvm_get_module_param_integer("kvm", "tsc_tolerance_ppm");
+}
+
 /*
  * The scaling ratio that KVM programs for a guest TSC of @khz (0: the host's):
  * khz / tsc_khz as a fixed-point number, rounded down, with 48 fractional bits
@@ -163,7 +197,7 @@ static inline int kvmclock_frac_bits(void)
 static inline u64 kvmclock_ratio(u32 khz)
 {
 	u64 one = 1ULL << kvmclock_frac_bits(), host = kvmclock_host_khz();
-	u64 ppm = kvm_get_module_param_integer("kvm", "tsc_tolerance_ppm");
+	u64 ppm = kvmclock_tolerance_ppm();
 
 	if (!khz || (khz >= host * (1000000 - ppm) / 1000000 &&
 		     khz <= host * (1000000 + ppm) / 1000000))
@@ -370,6 +404,37 @@ static inline void kvmclock_set(struct kvmclock_vm *kc, u64 clock, u32 flags, u6
 	vm_ioctl(kc->vm, KVM_SET_CLOCK, &data);
 }
 
+/* KVM_SET_CLOCK; returns 0 or errno. */
+static inline int kvmclock_try_set(struct kvmclock_vm *kc, const struct kvm_clock_data *data)
+{
+	return ioctl(kc->vm->fd, KVM_SET_CLOCK, data) ? errno : 0;
+}
+
+/* Whether this KVM knows all of @flags. */
+static inline bool kvmclock_knows(u32 flags)
+{
+	return (kvm_check_cap(KVM_CAP_ADJUST_CLOCK) & flags) == flags;
+}
+
+/* Opt in to @flags, in place of what the VM opted in to before; returns 0 or errno. */
+static inline int kvmclock_opt_in(struct kvmclock_vm *kc, u64 flags)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_ADJUST_CLOCK,
+		.args[0] = flags,
+	};
+
+	return __vm_ioctl(kc->vm, KVM_ENABLE_CAP, &cap) ? errno : 0;
+}
+
+/* The boot vCPU's old MSR stops the master clock, the new one starts it. */
+static inline void kvmclock_set_master(struct kvmclock_vm *kc, bool on)
+{
+	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, on ? MSR_KVM_SYSTEM_TIME_NEW : MSR_KVM_SYSTEM_TIME,
+		     kvmclock_time_gpa(kc, 0, 0) | KVM_MSR_ENABLED);
+	kvmclock_settle(kc);
+}
+
 /* The VM's statistic @name; false if this KVM does not have it. */
 static inline bool kvmclock_stat(struct kvmclock_vm *kc, const char *name, u64 *value)
 {
@@ -393,6 +458,40 @@ static inline bool kvmclock_stat(struct kvmclock_vm *kc, const char *name, u64 *
 
 /* ---- Lines ---- */
 
+/*
+ * Evaluate @line at @tsc.  Other than for the guest, whose TSC is never before the
+ * line's, the line goes on backwards as well.
+ */
+static inline u64 kvmclock_line_at(const struct pvclock_vcpu_time_info *line, u64 tsc)
+{
+	s64 delta = tsc - line->tsc_timestamp;
+
+	if (delta < 0)
+		return 2 * line->system_time - kvmclock_eval(line, line->tsc_timestamp - delta);
+	return kvmclock_eval(line, tsc);
+}
+
+/*
+ * By how much a line through a point of @line, of the same rate, may be below it
+ * elsewhere.  What a line adds to its anchor is rounded down, and once more where
+ * the shift is negative.
+ */
+static inline s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
+{
+	return line->tsc_shift < 0 ? 2 : 1;
+}
+
+/* The line that @data describes, for the reference TSC. */
+static inline struct pvclock_vcpu_time_info kvmclock_line_of(const struct kvm_clock_data *data)
+{
+	return (struct pvclock_vcpu_time_info) {
+		.tsc_timestamp = data->guest_tsc,
+		.system_time = data->clock,
+		.tsc_to_system_mul = data->tsc_to_system_mul,
+		.tsc_shift = data->tsc_shift,
+	};
+}
+
 /* The lines of all vCPUs, and what turns a host TSC into the TSC they are for. */
 struct kvmclock_shot {
 	struct pvclock_vcpu_time_info line[KVMCLOCK_MAX_VCPUS];
@@ -415,32 +514,31 @@ static inline void kvmclock_shoot(struct kvmclock_vm *kc, struct kvmclock_shot *
 	}
 }
 
-/*
- * What vCPU @i reads at host TSC @host_tsc.  Other than for the guest, whose TSC
- * is never before the line's, the line goes on backwards as well.
- */
+/* What vCPU @i's TSC is at host TSC @host_tsc. */
+static inline u64 kvmclock_tsc_at(const struct kvmclock_shot *shot, int i, u64 host_tsc)
+{
+	return kvmclock_scale(host_tsc, shot->ratio) + shot->offset[i];
+}
+
+/* What vCPU @i reads at host TSC @host_tsc. */
 static inline u64 kvmclock_at(const struct kvmclock_shot *shot, int i, u64 host_tsc)
 {
-	const struct pvclock_vcpu_time_info *line = &shot->line[i];
-	u64 tsc = kvmclock_scale(host_tsc, shot->ratio) + shot->offset[i];
-	s64 delta = tsc - line->tsc_timestamp;
-
-	if (delta < 0)
-		return 2 * line->system_time - kvmclock_eval(line, line->tsc_timestamp - delta);
-	return kvmclock_eval(line, tsc);
+	return kvmclock_line_at(&shot->line[i], kvmclock_tsc_at(shot, i, host_tsc));
 }
 
 /*
  * By how much realtime and clock of one instant may lag each other: both count
  * cycles, but with scaling these are cycles of TSCs that tick at other times.
- * One cycle of the guest's in nanoseconds, rounded up.
+ * One cycle of the guest's in nanoseconds, rounded up.  Without scaling, a negative
+ * shift of the guest's line drops cycles that realtime counts: 1 ns at the most,
+ * because what is left is multiplied by less than 1.
  */
 static inline s64 kvmclock_cycle_ns(const struct kvmclock_vm *kc)
 {
 	u64 one = 1ULL << kvmclock_frac_bits();
 
 	if (kc->ratio == one)
-		return 0;
+		return kc->page[0] && kc->page[0]->tsc_shift < 0;
 	return 1000000 / kvmclock_mul_shr(kvmclock_host_khz(), kc->ratio,
 					  kvmclock_frac_bits()) + 1;
 }
@@ -503,7 +601,75 @@ static inline bool kvmclock_within(struct kvmclock_series *series, const char *k
 	return series->nr && series->value[0] >= low && series->value[series->nr - 1] <= high;
 }
 
-/* ---- Host ---- */
+/* Say what is wrong, but go on, and let the case fail. */
+#define check(cond, fmt, ...) ({						\
+	bool __ok = (cond);							\
+										\
+	if (!__ok)								\
+		ksft_print_msg("line %d: %s: " fmt "\n", __LINE__, #cond,	\
+			       ##__VA_ARGS__);					\
+	__ok;									\
+})
+
+/* ---- The state that user space and the guest see ---- */
+
+struct kvmclock_state {
+	struct kvmclock_shot shot;
+	struct kvm_clock_data data;
+	u64 stats[4];
+};
+
+static inline void kvmclock_get_state(struct kvmclock_vm *kc, struct kvmclock_state *state)
+{
+	static const char * const names[] = {
+		"clock_reanchors", "clock_updates", "clock_raised", "clock_raised_max_ns",
+	};
+	int i;
+
+	memset(state, 0, sizeof(*state));
+	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &state->shot);
+	state->data = kvmclock_get(kc);
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		kvmclock_stat(kc, names[i], &state->stats[i]);
+}
+
+/*
+ * Pages are compared with their version: they have not even been rewritten.  The
+ * clock goes on along the line of the boot vCPU's page where there is a master
+ * clock.
+ */
+static inline bool kvmclock_is_state(struct kvmclock_vm *kc, const struct kvmclock_state *state)
+{
+	struct kvmclock_state now;
+	s64 diff;
+	int i;
+	bool ok;
+
+	kvmclock_get_state(kc, &now);
+	diff = now.data.clock - kvmclock_at(&state->shot, 0, now.data.host_tsc);
+	ok = check(!memcmp(&now.shot, &state->shot, sizeof(now.shot)), "a page changed") &&
+	     check(now.data.flags == state->data.flags, "flags 0x%x", now.data.flags) &&
+	     check(now.data.tsc_to_system_mul == state->data.tsc_to_system_mul, "mul %u",
+		   now.data.tsc_to_system_mul) &&
+	     check(now.data.tsc_shift == state->data.tsc_shift, "shift %d", now.data.tsc_shift);
+	if (kc->page[0] && (now.data.flags & KVM_CLOCK_HOST_TSC))
+		ok &= check(labs(diff) <= 1, "GET is off by %ld ns", diff);
+	for (i = 0; i < ARRAY_SIZE(now.stats); i++)
+		ok &= check(now.stats[i] == state->stats[i], "statistic %d: %lu after %lu", i,
+			    now.stats[i], state->stats[i]);
+	return ok;
+}
+
+/* ---- The tracepoint of the line's changes ---- */
+
+#define KVMCLOCK_TRACING	"/sys/kernel/tracing/"
+#define KVMCLOCK_TRACE_ENABLE	KVMCLOCK_TRACING "events/kvm/kvm_clock_line/enable"
+
+static inline const char *kvmclock_no_tracepoint(void)
+{
+	return access(KVMCLOCK_TRACE_ENABLE, W_OK) ? "no tracepoint kvm_clock_line" : NULL;
+}
 
 static inline bool kvmclock_sysfs_write(const char *path, const char *value)
 {
@@ -515,6 +681,120 @@ static inline bool kvmclock_sysfs_write(const char *path, const char *value)
 
 	ok = fputs(value, file) >= 0;
 	return !fclose(file) && ok;
+}
+
+static inline void kvmclock_trace_start(void)
+{
+	kvmclock_sysfs_write(KVMCLOCK_TRACING "trace", "");
+	kvmclock_sysfs_write(KVMCLOCK_TRACE_ENABLE, "1");
+}
+
+static inline void kvmclock_trace_stop(void)
+{
+	kvmclock_sysfs_write(KVMCLOCK_TRACE_ENABLE, "0");
+}
+
+/* How many lines of the trace have both @a and @b. */
+static inline int kvmclock_count_traced(const char *a, const char *b)
+{
+	FILE *file = fopen(KVMCLOCK_TRACING "trace", "r");
+	char line[512];
+	int nr = 0;
+
+	TEST_ASSERT(file, "Cannot read the trace");
+	while (fgets(line, sizeof(line), file))
+		nr += strstr(line, a) && strstr(line, b);
+	fclose(file);
+	return nr;
+}
+
+/* ---- vCPUs that run by themselves ---- */
+
+/* vCPU @i is to run @code from now on, from its beginning. */
+static inline void kvmclock_set_code(struct kvmclock_vm *kc, int i, void *code)
+{
+	memset(kvmclock_guest(kc, i), 0, offsetof(struct kvmclock_guest, time));
+	vcpu_arch_set_entry_point(kc->vcpu[i], code);
+	vcpu_args_set(kc->vcpu[i], 1, kc->guest_gva[i]);
+}
+
+struct kvmclock_thread {
+	struct kvm_vcpu *vcpu;
+	pthread_t thread;
+	bool stop;
+};
+
+static inline void *kvmclock_thread_main(void *arg)
+{
+	struct kvmclock_thread *thread = arg;
+
+	while (!READ_ONCE(thread->stop)) {
+		vcpu_run(thread->vcpu);
+		kvmclock_check_exit(thread->vcpu);
+	}
+	return NULL;
+}
+
+static inline void kvmclock_thread_start(struct kvmclock_thread *thread, struct kvm_vcpu *vcpu)
+{
+	thread->vcpu = vcpu;
+	thread->stop = false;
+	kvm_pthread_create(&thread->thread, NULL, kvmclock_thread_main, thread);
+}
+
+static inline void kvmclock_thread_stop(struct kvmclock_thread *thread)
+{
+	WRITE_ONCE(thread->stop, true);
+	kvm_pthread_join(thread->thread, NULL);
+}
+
+/* ---- Host ---- */
+
+static inline u64 kvmclock_realtime(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+/*
+ * How far realtime and clock may drift apart, in ppb: by up to 500 ppm if NTP
+ * steers realtime, else by the rounding of the timekeeper's multiplier.  That is
+ * 10^9 / Hz * 2^shift, with a shift of 24 some 6.5 million at 2.6 GHz, rounded
+ * by up to half and steered by up to one: 230 ppb.
+ */
+static inline u64 kvmclock_drift_ppb(void)
+{
+	struct timex tx = {};
+
+	adjtimex(&tx);
+	return tx.freq || tx.offset || (tx.status & STA_PLL) ? 500000 : 500;
+}
+
+/*
+ * Take what a drift of @ppb may explain in @elapsed_ns out of @error.  It is nothing
+ * for the microseconds between two calls, unless something else ran meanwhile.
+ */
+static inline s64 kvmclock_without(s64 error, u64 elapsed_ns, u64 ppb)
+{
+	s64 drift_ns = (unsigned __int128)elapsed_ns * ppb / NSEC_PER_SEC;
+
+	if (labs(error) <= drift_ns)
+		return 0;
+	return error > 0 ? error - drift_ns : error + drift_ns;
+}
+
+static inline u64 kvmclock_cycles_to_ns(u64 host_cycles)
+{
+	return (unsigned __int128)host_cycles * 1000000 / kvmclock_host_khz();
+}
+
+/* The same for the drift of realtime between two host TSCs. */
+static inline s64 kvmclock_without_drift(s64 error, u64 from_tsc, u64 to_tsc)
+{
+	return kvmclock_without(error, kvmclock_cycles_to_ns(to_tsc - from_tsc),
+				kvmclock_drift_ppb());
 }
 
 /*
