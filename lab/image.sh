@@ -1,10 +1,13 @@
 #!/bin/bash
 # The emulated host's initramfs, out/BASE/image/host.cpio: busybox, lab/init, the modules of stock and ours side by
-# side, the selftests. The plan of a run is a second cpio behind it (see boot() in lab/boot.sh), so one image serves all.
+# side, the selftests, the tool. The plan of a run is a second cpio behind it (see boot() in lab/boot.sh), so one image
+# serves all.
+#
+#   IMAGE=DIRECTORY   make it there, with TESTS=no one without selftests and KUnit, which boots faster
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-IMAGE=$OUT/$BASE/image
+IMAGE=${IMAGE:-$OUT/$BASE/image}
 SELFTESTS=$OUT/$BASE/selftests
 
 # put FILE DIRECTORY: stripped of what only a debugger needs.
@@ -20,6 +23,9 @@ modules() {
 		put "$STOCK/$m.ko" "$IMAGE/root/modules/stock"
 		[ ! -f "$OURS/$m.ko" ] || put "$OURS/$m.ko" "$IMAGE/root/modules/ours"
 	done
+}
+
+kunit() {
 	put "$STOCK/lib/kunit/kunit.ko" "$IMAGE/root/modules"
 	[ ! -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.ko" ] ||
 		put "$OURS/arch/x86/kvm/tests/kvmclock_kunit.ko" "$IMAGE/root/modules"
@@ -33,6 +39,13 @@ selftests() {
 	done
 }
 
+# The tool and its test, which lab/tests.list calls kvmclock_tool.
+tools() {
+	[ -x "$OUT/$BASE/tools/kvmclock" ] || return 0
+	put "$OUT/$BASE/tools/kvmclock" "$IMAGE/root/tests"
+	install -m 755 "$ROOT/tools/kvm/kvmclock/test_kvm.sh" "$IMAGE/root/tests/kvmclock_tool"
+}
+
 need cpio strip busybox
 [ -f "$STOCK/arch/x86/boot/bzImage" ] || die "no kernel to boot" "Run 'lab/build.sh kernel' first."
 [ -x /bin/busybox ] || die "no /bin/busybox" "'make setup' as root installs busybox-static."
@@ -42,7 +55,11 @@ mkdir -p "$IMAGE/root/bin" "$IMAGE/root/lab"
 cp /bin/busybox "$IMAGE/root/bin/"
 install -m 755 "$ROOT/lab/init" "$IMAGE/root/init"
 modules
-selftests
+if [ "${TESTS:-}" != no ]; then
+	kunit
+	selftests
+fi
+tools
 (cd "$IMAGE/root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc) >"$IMAGE/host.cpio.new"
 mv "$IMAGE/host.cpio.new" "$IMAGE/host.cpio"
 cp "$STOCK/arch/x86/boot/bzImage" "$IMAGE/bzImage"

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+/*
+ * The simulated host of fake_kvm.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fake_kvm.h"
+#include "tsc_math.h"
+
+#define FAKE_ALL_FLAGS	(KVMCLOCK_TSC_STABLE | KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC)
+
+struct fake_kvm *fake;
+
+/* ---- The machine ---- */
+
+static uint64_t ratio(const struct fake_kvm *h)
+{
+	if (h->no_tsc_control || kvmclock_within(h->vm_khz, h->khz, 250))
+		return 1ULL << h->frac_bits;
+
+	return kvmclock_ratio(h->vm_khz, h->khz, h->frac_bits) + (h->wrong_ratio ? 1ULL << 40 : 0);
+}
+
+static uint64_t scaled(const struct fake_kvm *h)
+{
+	return kvmclock_scale_tsc(h->tsc, ratio(h), h->frac_bits);
+}
+
+static void line(const struct fake_kvm *h, uint32_t *mul, int8_t *shift)
+{
+	if (!kvmclock_line(h->khz, ratio(h), h->frac_bits, mul, shift))
+		abort();
+}
+
+uint64_t fake_tsc(const struct fake_kvm *h, uint32_t vcpu)
+{
+	return scaled(h) + h->offset[vcpu];
+}
+
+uint64_t fake_clock(const struct fake_kvm *h)
+{
+	uint32_t mul;
+	int8_t shift;
+
+	line(h, &mul, &shift);
+	return h->clock_ns + kvmclock_cycles_to_ns(scaled(h) - h->clock_tsc, mul, shift);
+}
+
+void fake_set_clock(struct fake_kvm *h, uint64_t ns)
+{
+	h->clock_ns = ns;
+	h->clock_tsc = scaled(h);
+}
+
+uint64_t fake_wall(const struct fake_kvm *h)
+{
+	return h->wall_ns + (__uint128_t)h->tsc * 1000000 / h->khz;
+}
+
+void fake_run(struct fake_kvm *h, uint64_t ns)
+{
+	h->tsc += (__uint128_t)ns * h->khz / 1000000;
+}
+
+/* ---- ioctls: 0 or more, or -errno ---- */
+
+static int get_clock(struct fake_kvm *h, struct kvmclock_abi *data)
+{
+	*data = (struct kvmclock_abi) { .clock = fake_clock(h) };
+	if (!(h->adjust_clock & KVMCLOCK_REALTIME) || h->no_master_clock)
+		return 0;
+
+	data->flags = FAKE_ALL_FLAGS;
+	data->realtime = fake_wall(h);
+	data->host_tsc = h->tsc;
+	if (h->opt_in & KVMCLOCK_GUEST_TSC) {
+		data->flags |= KVMCLOCK_GUEST_TSC;
+		data->guest_tsc = scaled(h) + h->ref_offset;
+		line(h, &data->mul, &data->shift);
+	}
+
+	return 0;
+}
+
+static uint64_t elapsed(const struct fake_kvm *h, const struct kvmclock_abi *data)
+{
+	int64_t ns = fake_wall(h) - data->realtime;
+
+	return data->flags & KVMCLOCK_REALTIME && ns > 0 ? ns : 0;
+}
+
+static void move_tscs(struct fake_kvm *h, uint64_t ref_offset)
+{
+	uint64_t by = ref_offset - h->ref_offset;
+	uint32_t i;
+
+	for (i = 0; i < h->nr_vcpus; i++)
+		h->offset[i] += by;
+	h->ref_offset = ref_offset;
+}
+
+static int set_line(struct fake_kvm *h, const struct kvmclock_abi *data)
+{
+	uint64_t tsc = scaled(h) + h->ref_offset;
+
+	if (!(h->opt_in & KVMCLOCK_GUEST_TSC) || !data->mul)
+		return -EINVAL;
+	if (h->no_master_clock && !(data->flags & KVMCLOCK_REALTIME))
+		return -EOPNOTSUPP;
+	if (h->vcpu_runs)
+		return -EBUSY;
+	fake_set_clock(h, data->clock + elapsed(h, data));
+	if (h->no_master_clock)
+		return 0;
+
+	if (data->flags & KVMCLOCK_REALTIME)
+		tsc = data->guest_tsc +
+		      kvmclock_ns_to_cycles(elapsed(h, data), data->mul, data->shift);
+	else if (data->flags & KVMCLOCK_HOST_TSC)
+		tsc = data->guest_tsc + scaled(h) -
+		      kvmclock_scale_tsc(data->host_tsc, ratio(h), h->frac_bits);
+	move_tscs(h, tsc - scaled(h));
+	h->clock_ns = data->clock +
+		      kvmclock_cycles_to_ns(tsc - data->guest_tsc, data->mul, data->shift);
+
+	return 0;
+}
+
+static int set_clock(struct fake_kvm *h, const struct kvmclock_abi *data)
+{
+	uint32_t known = h->adjust_clock > 1 ? h->adjust_clock : 0;
+
+	if (data->flags & ~known)
+		return -EINVAL;
+	if (h->set_clock_errno)
+		return -h->set_clock_errno;
+
+	h->clock_writes++;
+	if (data->flags & KVMCLOCK_GUEST_TSC)
+		return set_line(h, data);
+
+	fake_set_clock(h, data->clock + elapsed(h, data));
+	return 0;
+}
+
+static int check_extension(const struct fake_kvm *h, unsigned long cap)
+{
+	switch (cap) {
+	case KVM_CAP_ADJUST_CLOCK:
+		return h->adjust_clock;
+	case KVM_CAP_TSC_CONTROL:
+	case KVM_CAP_VM_TSC_CONTROL:
+		return !h->no_tsc_control;
+	default:
+		return 0;
+	}
+}
+
+static int enable_cap(struct fake_kvm *h, const struct kvm_enable_cap *cap)
+{
+	const uint32_t valid = h->adjust_clock & (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC);
+
+	if (cap->cap != KVM_CAP_ADJUST_CLOCK || cap->flags || cap->args[0] & ~(uint64_t)valid)
+		return -EINVAL;
+
+	h->opt_in = cap->args[0];
+	return 0;
+}
+
+static int vm_ioctl(struct fake_kvm *h, unsigned long request, void *arg)
+{
+	switch (request) {
+	case KVM_CREATE_VCPU:
+		h->offset[h->nr_vcpus] = h->ref_offset;
+		return FAKE_VCPU_FD + h->nr_vcpus++;
+	case KVM_GET_CLOCK:
+		return get_clock(h, arg);
+	case KVM_SET_CLOCK:
+		return set_clock(h, arg);
+	case KVM_ENABLE_CAP:
+		return enable_cap(h, arg);
+	case KVM_SET_TSC_KHZ:
+		h->vm_khz = (uintptr_t)arg ?: h->khz;
+		return 0;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int set_offset(struct fake_kvm *h, uint32_t vcpu, uint64_t offset)
+{
+	if (++h->offset_writes == h->set_offset_fails_at)
+		return -EFAULT;
+
+	h->offset[vcpu] = offset;
+	h->ref_offset = offset;
+	h->last_offset_vcpu = vcpu;
+	return 0;
+}
+
+static int device_attr(struct fake_kvm *h, uint32_t vcpu, unsigned long request,
+		       const struct kvm_device_attr *attr)
+{
+	uint64_t *value = (uint64_t *)(uintptr_t)attr->addr;
+
+	if (h->no_tsc_offset)
+		return -ENXIO;
+	if (request == KVM_SET_DEVICE_ATTR)
+		return set_offset(h, vcpu, *value);
+	if (request == KVM_GET_DEVICE_ATTR)
+		*value = h->offset[vcpu];
+
+	return 0;
+}
+
+static int msrs(struct fake_kvm *h, uint32_t vcpu, unsigned long request, struct kvm_msrs *msrs)
+{
+	if (request == KVM_GET_MSRS) {
+		msrs->entries[0].data = fake_tsc(h, vcpu);
+		return 1;
+	}
+	if (h->set_msr_errno)
+		return -h->set_msr_errno;
+
+	h->msr_writes++;
+	h->offset[vcpu] = msrs->entries[0].data - scaled(h);
+	h->ref_offset = h->offset[vcpu];
+	return 1;
+}
+
+static int vcpu_ioctl(struct fake_kvm *h, uint32_t vcpu, unsigned long request, void *arg)
+{
+	switch (request) {
+	case KVM_GET_TSC_KHZ:
+		return h->vm_khz;
+	case KVM_HAS_DEVICE_ATTR:
+	case KVM_GET_DEVICE_ATTR:
+	case KVM_SET_DEVICE_ATTR:
+		return device_attr(h, vcpu, request, arg);
+	case KVM_GET_MSRS:
+	case KVM_SET_MSRS:
+		return msrs(h, vcpu, request, arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int kvm_ioctl(struct fake_kvm *h, unsigned long request, void *arg)
+{
+	switch (request) {
+	case KVM_CHECK_EXTENSION:
+		return check_extension(h, (uintptr_t)arg);
+	case KVM_CREATE_VM:
+		return FAKE_VM_FD;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int fake_ioctl(int fd, unsigned long request, void *arg)
+{
+	int r;
+
+	fake->tsc += fake->step;
+	if (fd == FAKE_KVM_FD)
+		r = kvm_ioctl(fake, request, arg);
+	else if (fd == FAKE_VM_FD)
+		r = vm_ioctl(fake, request, arg);
+	else
+		r = vcpu_ioctl(fake, fd - FAKE_VCPU_FD, request, arg);
+
+	if (r >= 0)
+		return r;
+	errno = -r;
+	return -1;
+}
+
+/* ---- The rest of what the library asks ---- */
+
+static int fake_open(void)
+{
+	if (!fake->no_kvm)
+		return FAKE_KVM_FD;
+
+	errno = ENOENT;
+	return -1;
+}
+
+/* The scratch vCPU of a probe; the VM's state is the test's. */
+static void fake_close(int fd)
+{
+	if (fd >= FAKE_VCPU_FD)
+		fake->nr_vcpus--;
+}
+
+static uint64_t fake_rdtsc(void)
+{
+	fake->tsc += fake->step;
+	return fake->tsc;
+}
+
+static uint64_t fake_realtime(void)
+{
+	return fake_wall(fake);
+}
+
+static uint32_t fake_frac_bits(void)
+{
+	return fake->frac_bits;
+}
+
+static uint32_t fake_tolerance(void)
+{
+	return 250;
+}
+
+void fake_use(struct fake_kvm *host)
+{
+	fake = host;
+	kvmclock_sys = (struct kvmclock_sys) {
+		.open_kvm = fake_open,
+		.close = fake_close,
+		.ioctl = fake_ioctl,
+		.rdtsc = fake_rdtsc,
+		.realtime_ns = fake_realtime,
+		.frac_bits = fake_frac_bits,
+		.tolerance_ppm = fake_tolerance,
+	};
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/*
+ * What the parts of libkvmclock share.
+ */
+#ifndef KVMCLOCK_INTERNAL_H
+#define KVMCLOCK_INTERNAL_H
+
+#include <assert.h>
+#include <stdbool.h>
+
+#include <linux/kvm.h>
+
+#include "libkvmclock.h"
+
+#define KVMCLOCK_PUBLIC		__attribute__((visibility("default")))
+
+#define KVMCLOCK_ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+/* struct kvm_clock_data with the fields that the headers of a distribution may not have. */
+struct kvmclock_abi {
+	uint64_t clock;
+	uint32_t flags;
+	uint32_t pad0;
+	uint64_t realtime;
+	uint64_t host_tsc;
+	uint64_t guest_tsc;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t pad1[3];
+};
+
+static_assert(sizeof(struct kvmclock_abi) == 48, "the ioctls' numbers encode the size");
+static_assert(sizeof(struct kvmclock_abi) == sizeof(struct kvm_clock_data), "one ABI");
+
+#ifndef KVM_VCPU_TSC_CTRL
+#define KVM_VCPU_TSC_CTRL	0
+#define KVM_VCPU_TSC_OFFSET	0
+#endif
+#ifndef KVM_CAP_VM_TSC_CONTROL
+#define KVM_CAP_VM_TSC_CONTROL	214
+#endif
+#ifndef KVM_CAP_BINARY_STATS_FD
+#define KVM_CAP_BINARY_STATS_FD	203
+#endif
+
+/* tsc - offset is the same for all vCPUs: the scaled TSC of the host. */
+struct kvmclock_record_vcpu {
+	uint64_t tsc;
+	uint64_t offset;
+};
+
+struct kvmclock_record {
+	uint64_t clock;
+	uint64_t realtime;
+	uint64_t host_tsc;
+	uint64_t ratio;		/* of scaling, with frac_bits */
+	uint32_t flags;
+	uint32_t tsc_khz;
+	uint32_t host_khz;
+	uint32_t sample_ns;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t frac_bits;
+	uint32_t nr_vcpus;
+	struct kvmclock_record_vcpu *vcpus;
+};
+
+/* record.c */
+struct kvmclock_record *kvmclock_record_alloc(uint32_t nr_vcpus);
+bool kvmclock_record_valid(const struct kvmclock_record *rec);
+
+/* What the library asks the machine; tests put a simulated one here. */
+struct kvmclock_sys {
+	int (*open_kvm)(void);
+	void (*close)(int fd);
+	/* As ioctl(2): -1 and errno on an error. */
+	int (*ioctl)(int fd, unsigned long request, void *arg);
+	uint64_t (*rdtsc)(void);
+	uint64_t (*realtime_ns)(void);
+	uint32_t (*frac_bits)(void);
+	uint32_t (*tolerance_ppm)(void);
+};
+
+extern struct kvmclock_sys kvmclock_sys;
+
+static inline int kvmclock_ioctl(int fd, unsigned long request, void *arg)
+{
+	return kvmclock_sys.ioctl(fd, request, arg);
+}
+
+/* vcpu.c: one vCPU, one step.  0 or KVMCLOCK_E_*. */
+bool kvmclock_has_tsc_offset(int vcpu_fd);
+int kvmclock_get_offset(int vcpu_fd, uint64_t *offset);
+int kvmclock_set_offset(int vcpu_fd, uint64_t offset);
+int kvmclock_get_tsc(int vcpu_fd, uint64_t *tsc);
+int kvmclock_set_tsc(int vcpu_fd, uint64_t tsc);
+int kvmclock_get_khz(int fd, uint32_t *khz);
+int kvmclock_kernel_error(int error);
+
+/* An instant of the VM: clock, wall time and host TSC that belong together. */
+struct kvmclock_instant {
+	struct kvmclock_abi data;
+	uint32_t width_ns;	/* 0: it is the kernel's */
+};
+
+/* vm.c: the VM, and what its TSC is computed with. */
+struct kvmclock_scale {
+	uint64_t ratio;
+	uint32_t frac_bits;
+};
+
+int kvmclock_check_vm(const struct kvmclock_vm *vm);
+int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc);
+int kvmclock_get_instant(const struct kvmclock_vm *vm, struct kvmclock_instant *now);
+int kvmclock_vm_khz(const struct kvmclock_vm *vm, uint32_t *khz);
+struct kvmclock_scale kvmclock_vm_scale(const struct kvmclock_caps *caps, uint32_t khz);
+int kvmclock_check_scale(int vcpu_fd, const struct kvmclock_scale *scale, uint32_t khz);
+int kvmclock_read_offsets(const struct kvmclock_vm *vm, const struct kvmclock_scale *scale,
+			  uint64_t *offsets, uint32_t *width);
+
+#endif /* KVMCLOCK_INTERNAL_H */

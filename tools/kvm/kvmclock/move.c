@@ -1,0 +1,610 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmclock save and kvmclock restore: move the built-in guest.
+ *
+ * What travels: a header, before the guest stops; the record of the VM's time;
+ * registers; memory; a checksum.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tool.h"
+
+#define MAX_RECORD	65536
+
+/* What both commands can be told. */
+struct move_options {
+	uint32_t vcpus;
+	uint32_t khz;
+	uint32_t run_ms;
+	int64_t skew;
+	uint32_t way;
+	uint32_t flags;		/* KVMCLOCK_MONOTONIC, KVMCLOCK_SAVE_NO_GUEST_TSC */
+	const char *save;
+	bool json;
+};
+
+/* What the guest has seen, summed up over its vCPUs. */
+struct guest_sum {
+	uint64_t readings;
+	uint64_t clock_back;
+	uint64_t clock_back_max;
+	uint64_t tsc_back;
+	uint64_t tsc_back_max;
+};
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static struct guest_sum sum_guest(const struct machine *m)
+{
+	const struct guest_vcpu *g;
+	struct guest_sum sum = { };
+	uint32_t i;
+
+	for (i = 0; i < m->nr_vcpus; i++) {
+		g = machine_guest(m, i);
+		sum.readings += g->readings;
+		sum.clock_back += g->clock_back;
+		sum.clock_back_max = max_u64(sum.clock_back_max, g->clock_back_max);
+		sum.tsc_back += g->tsc_back;
+		sum.tsc_back_max = max_u64(sum.tsc_back_max, g->tsc_back_max);
+	}
+
+	return sum;
+}
+
+static void out_guest(struct out *out, const struct guest_sum *sum)
+{
+	out_u64(out, "readings", "readings", sum->readings, "");
+	out_u64(out, "clock_back", "clock went back", sum->clock_back, "times");
+	out_u64(out, "clock_back_max_ns", "  by at most", sum->clock_back_max, "ns");
+	out_u64(out, "tsc_back", "a vCPU's TSC went back", sum->tsc_back, "times");
+	out_u64(out, "tsc_back_max_cycles", "  by at most", sum->tsc_back_max, "cycles");
+}
+
+/* ---- Save ---- */
+
+static void send_header(struct stream *s, const struct machine *m)
+{
+	struct stream_header header = { .nr_vcpus = m->nr_vcpus, .memory_size = GUEST_MEMORY };
+	struct kvmclock_record *rec;
+	struct kvmclock_vm vm = machine_vm(m);
+	struct kvmclock_info info;
+	int r;
+
+	/* Nothing runs yet: only the frequency is of interest. */
+	r = kvmclock_save(&vm, 0, &rec);
+	if (r)
+		fail_library(r, "save");
+	kvmclock_record_info(rec, &info);
+	kvmclock_record_free(rec);
+
+	header.tsc_khz = info.tsc_khz;
+	stream_write_header(s, &header);
+}
+
+static void send_guest(struct stream *s, const struct machine *m, const struct kvmclock_record *rec)
+{
+	struct machine_state states[GUEST_MAX_VCPUS];
+	uint32_t size = kvmclock_record_size(rec);
+	uint8_t buf[MAX_RECORD];
+	int r;
+
+	r = kvmclock_record_write(rec, buf, sizeof(buf));
+	if (r)
+		fail_library(r, "the record");
+
+	machine_get_state(m, states);
+	stream_write(s, &size, sizeof(size));
+	stream_write(s, buf, size);
+	stream_write(s, states, m->nr_vcpus * sizeof(states[0]));
+	stream_write(s, m->memory, GUEST_MEMORY);
+	stream_write_sum(s);
+	stream_close(s);
+}
+
+static struct kvmclock_record *save_or_fail(const struct machine *m, uint32_t flags)
+{
+	struct kvmclock_vm vm = machine_vm(m);
+	struct kvmclock_record *rec;
+	int r;
+
+	r = kvmclock_save(&vm, flags, &rec);
+	if (r)
+		fail_library(r, "save");
+
+	return rec;
+}
+
+static const char *saved_how(const struct kvmclock_info *info)
+{
+	if (info->flags & KVMCLOCK_GUEST_TSC)
+		return "exact";
+
+	return info->sample_ns ? "sampled" : "offset";
+}
+
+static void out_record(struct out *out, const struct kvmclock_record *rec)
+{
+	struct kvmclock_info info;
+
+	kvmclock_record_info(rec, &info);
+	out_text(out, "saved_by", "saved by", saved_how(&info));
+	out_flags(out, "flags", "KVM_GET_CLOCK reported", info.flags);
+	out_u64(out, "vcpus", "vCPUs", info.nr_vcpus, "");
+	out_u64(out, "tsc_khz", "guest's TSC", info.tsc_khz, "kHz");
+	out_u64(out, "host_khz", "host's TSC", info.host_khz, "kHz");
+	out_u64(out, "clock_ns", "KVM clock", info.clock_ns, "ns");
+	out_u64(out, "realtime_ns", "wall time", info.realtime_ns, "ns");
+	out_u64(out, "host_tsc", "host TSC", info.host_tsc, "cycles");
+	out_u64(out, "guest_tsc", "TSC of vCPU 0", info.guest_tsc, "cycles");
+	out_u64(out, "mul", "line, multiplier", info.mul, "");
+	out_s64(out, "shift", "line, shift", info.shift, "");
+	out_u64(out, "sample_ns", "width of the instant", info.sample_ns, "ns");
+	out_u64(out, "record_bytes", "record", kvmclock_record_size(rec), "bytes");
+}
+
+static void report_save(const struct move_options *opt, const struct machine *m,
+			const struct kvmclock_record *rec, const char *target)
+{
+	struct guest_sum sum = sum_guest(m);
+	struct out out;
+
+	out_begin(&out, strcmp(target, "-") ? stdout : stderr, opt->json);
+	out_record(&out, rec);
+	out_group(&out, "guest");
+	out_guest(&out, &sum);
+	out_group_end(&out);
+	out_end(&out);
+}
+
+static void create_guest(struct machine *m, const struct move_options *opt)
+{
+	struct kvmclock_vm vm;
+	int r;
+
+	machine_create(m);
+	probe_or_fail(&m->caps);
+	if (opt->way == KVMCLOCK_WAY_EXACT && !(m->caps.adjust_clock & KVMCLOCK_GUEST_TSC))
+		fail_library(KVMCLOCK_E_UNSUPPORTED, "save --way exact");
+
+	vm = machine_vm(m);
+	r = kvmclock_prepare(&vm, opt->khz, opt->flags & KVMCLOCK_MONOTONIC);
+	if (r)
+		fail_library(r, "prepare the VM");
+	machine_create_vcpus(m, opt->vcpus);
+	machine_boot(m);
+	if (opt->skew)
+		machine_skew(m, opt->skew);
+}
+
+static void save(const struct move_options *opt, const char *target)
+{
+	struct kvmclock_record *rec;
+	struct machine m;
+	struct stream s;
+
+	create_guest(&m, opt);
+	stream_open_target(&s, target);
+	send_header(&s, &m);
+	machine_run(&m, opt->run_ms);
+
+	rec = save_or_fail(&m, opt->flags);
+	send_guest(&s, &m, rec);
+	report_save(opt, &m, rec, target);
+	kvmclock_record_free(rec);
+}
+
+/* ---- Restore ---- */
+
+/* All that a source sends, read before anything of it is used. */
+struct arrival {
+	struct kvmclock_record *rec;
+	struct machine_state states[GUEST_MAX_VCPUS];
+	uint8_t memory[GUEST_MEMORY];
+	struct guest_vcpu before[GUEST_MAX_VCPUS];	/* as the source left them */
+	uint64_t max_clock;
+};
+
+static void receive_guest(struct stream *s, uint32_t nr_vcpus, struct arrival *a)
+{
+	uint8_t buf[MAX_RECORD];
+	uint32_t size;
+	int r;
+
+	stream_read(s, &size, sizeof(size));
+	if (size > sizeof(buf))
+		fail(EXIT_RECORD, "%s: the record's length is corrupt", s->name);
+
+	stream_read(s, buf, size);
+	r = kvmclock_record_read(buf, size, &a->rec);
+	if (r)
+		fail_library(r, s->name);
+
+	stream_read(s, a->states, nr_vcpus * sizeof(a->states[0]));
+	stream_read(s, a->memory, GUEST_MEMORY);
+	stream_check_sum(s);
+	stream_close(s);
+}
+
+/*
+ * Put the guest in place.  A reading that it was stopped in may be the source's: the
+ * one after it is the first here.
+ */
+static void place_guest(struct machine *m, struct arrival *a)
+{
+	struct guest_vcpu *g;
+	uint32_t i;
+
+	memcpy(m->memory, a->memory, GUEST_MEMORY);
+	a->max_clock = machine_shared(m)->max_clock;
+	for (i = 0; i < m->nr_vcpus; i++) {
+		g = machine_guest(m, i);
+		a->before[i] = *g;
+		g->first.tsc = 0;
+		g->skip = 1;
+	}
+
+	machine_set_state(m, a->states);
+	machine_start_clocks(m);
+}
+
+/* With --way plain a frequency that this host cannot run is accepted, and reported. */
+static void prepare_guest(struct machine *m, const struct move_options *opt,
+			  const struct stream_header *header)
+{
+	struct kvmclock_vm vm = machine_vm(m);
+	int r;
+
+	r = kvmclock_prepare(&vm, header->tsc_khz, opt->flags);
+	if (r == KVMCLOCK_E_FREQUENCY && opt->way == KVMCLOCK_WAY_PLAIN)
+		r = kvmclock_prepare(&vm, 0, opt->flags);
+	if (r)
+		fail_library(r, "prepare the VM");
+
+	machine_create_vcpus(m, header->nr_vcpus);
+}
+
+static void out_notes(struct out *out, uint32_t notes)
+{
+	uint32_t i;
+
+	if (out->json) {
+		out_list(out, "notes", "notes");
+		for (i = 0; i < KVMCLOCK_NR_NOTES; i++) {
+			if (notes & 1u << i)
+				out_item(out, kvmclock_note_name(1u << i));
+		}
+		out_list_end(out);
+		return;
+	}
+
+	for (i = 0; i < KVMCLOCK_NR_NOTES; i++) {
+		if (notes & 1u << i)
+			out_text(out, "", "note", kvmclock_note_text(1u << i));
+	}
+}
+
+static void out_way(struct out *out, const struct kvmclock_report *rep)
+{
+	out_text(out, "way", "way", kvmclock_way_name(rep->way));
+	if (!out->json)
+		out_text(out, "", "", kvmclock_way_text(rep->way));
+	out_notes(out, rep->notes);
+	out_flags(out, "set_flags", "KVM_SET_CLOCK was given", rep->set_flags);
+	out_flags(out, "get_flags", "KVM_GET_CLOCK reports", rep->get_flags);
+	out_s64(out, "elapsed_ns", "wall time since the save", rep->elapsed_ns, "ns");
+	out_s64(out, "cycles_moved", "TSCs moved by", rep->cycles_moved, "cycles");
+	out_s64(out, "clock_error_ns", "clock, against wall time", rep->clock_error_ns, "ns");
+	out_u64(out, "clock_bound_ns", "  known to within", rep->clock_bound_ns, "ns");
+	out_s64(out, "tsc_error_ns", "TSC, against wall time", rep->tsc_error_ns, "ns");
+	out_u64(out, "tsc_bound_ns", "  known to within", rep->tsc_bound_ns, "ns");
+	out_s64(out, "relation_error_ns", "clock, against the TSC", rep->relation_error_ns, "ns");
+	out_u64(out, "relation_bound_ns", "  known to within", rep->relation_bound_ns, "ns");
+}
+
+/* What a vCPU saw as a step: the first line here minus the last one there, at the same TSC. */
+static int64_t line_step(const struct guest_vcpu *before, const struct guest_vcpu *now)
+{
+	const struct guest_pvclock *old = &before->last[before->readings % 2].line;
+
+	/* A TSC that went back: how far, on the old line. */
+	if ((int64_t)(now->first.tsc - old->tsc_timestamp) < 0)
+		return now->first.clock - 2 * old->system_time +
+		       guest_clock(old, 2 * old->tsc_timestamp - now->first.tsc);
+
+	return now->first.clock - guest_clock(old, now->first.tsc);
+}
+
+static bool has_step(const struct guest_vcpu *before, const struct guest_vcpu *now)
+{
+	return before->readings && now->first.tsc;
+}
+
+static void out_guest_steps(struct out *out, const struct machine *m, const struct arrival *a)
+{
+	int64_t step, worst = 0, gap = INT64_MAX, now;
+	bool seen = false;
+	uint32_t i;
+
+	for (i = 0; i < m->nr_vcpus; i++) {
+		if (!has_step(&a->before[i], machine_guest(m, i)))
+			continue;
+		seen = true;
+		step = line_step(&a->before[i], machine_guest(m, i));
+		if (llabs(step) > llabs(worst))
+			worst = step;
+		now = machine_guest(m, i)->first.clock - a->max_clock;
+		if (now < gap)
+			gap = now;
+	}
+
+	if (!seen) {
+		out_null(out, "relation_step_ns", "step seen by the guest", "not read on both");
+		out_null(out, "clock_gap_ns", "clock, from last to first", "not read on both");
+		return;
+	}
+	out_s64(out, "relation_step_ns", "step seen by the guest", worst, "ns");
+	out_s64(out, "clock_gap_ns", "clock, from last to first", gap, "ns");
+}
+
+static void out_line(struct out *out, const char *key, const struct guest_pvclock *line)
+{
+	out_group(out, key);
+	out_u64(out, "tsc_timestamp", "", line->tsc_timestamp, "");
+	out_u64(out, "system_time", "", line->system_time, "");
+	out_u64(out, "mul", "", line->mul, "");
+	out_s64(out, "shift", "", line->shift, "");
+	out_u64(out, "flags", "", line->flags, "");
+	out_group_end(out);
+}
+
+/* For who computes with it: the last line there and the first one here, as vCPU 0 had them. */
+static void out_lines(struct out *out, const struct machine *m, const struct arrival *a)
+{
+	const struct guest_vcpu *before = &a->before[0], *now = machine_guest(m, 0);
+
+	if (!out->json || !has_step(before, now))
+		return;
+
+	out_line(out, "line_before", &before->last[before->readings % 2].line);
+	out_line(out, "line_after", &now->first.line);
+}
+
+/* For who computes with it: what was restored, and what was there before any vCPU ran. */
+static void out_ends(struct out *out, const struct arrival *a,
+		     const struct kvmclock_record *restored)
+{
+	if (!out->json)
+		return;
+
+	out_group(out, "source");
+	out_record(out, a->rec);
+	out_group_end(out);
+	out_group(out, "restored");
+	out_record(out, restored);
+	out_group_end(out);
+}
+
+static void out_guest_since(struct out *out, const struct machine *m, const struct arrival *a)
+{
+	struct guest_sum sum = sum_guest(m);
+	uint32_t i;
+
+	for (i = 0; i < m->nr_vcpus; i++) {
+		sum.readings -= a->before[i].readings;
+		sum.clock_back -= a->before[i].clock_back;
+		sum.tsc_back -= a->before[i].tsc_back;
+	}
+
+	out_group(out, "guest");
+	out_u64(out, "vcpus", "vCPUs", m->nr_vcpus, "");
+	out_guest_steps(out, m, a);
+	out_lines(out, m, a);
+	out_guest(out, &sum);
+	out_group_end(out);
+}
+
+/* From the save to the end of this run, by the kernel's figures at both ends. */
+static void out_run(struct out *out, const struct kvmclock_record *from,
+		    const struct kvmclock_record *to)
+{
+	struct kvmclock_info a, b;
+	int64_t wall, clock, cycles, want;
+
+	kvmclock_record_info(from, &a);
+	kvmclock_record_info(to, &b);
+	wall = b.realtime_ns - a.realtime_ns;
+	clock = b.clock_ns - a.clock_ns;
+	cycles = b.guest_tsc - a.guest_tsc;
+	want = (__int128)wall * a.tsc_khz / 1000000;
+
+	out_group(out, "run");
+	out_s64(out, "wall_ns", "since the save, wall time", wall, "ns");
+	out_s64(out, "clock_ns", "  clock gained", clock, "ns");
+	out_s64(out, "clock_minus_wall_ns", "  more than wall time", clock - wall, "ns");
+	out_s64(out, "tsc_cycles", "  TSC gained", cycles, "cycles");
+	out_s64(out, "tsc_minus_wall_cycles", "  more than wall time", cycles - want, "cycles");
+	out_group_end(out);
+}
+
+static void report_restore(const struct move_options *opt, const struct machine *m,
+			   const struct arrival *a, const struct kvmclock_report *rep,
+			   const struct kvmclock_record *restored,
+			   const struct kvmclock_record *end)
+{
+	bool busy = opt->save && !strcmp(opt->save, "-");
+	struct out out;
+
+	out_begin(&out, busy ? stderr : stdout, opt->json);
+	out_way(&out, rep);
+	out_ends(&out, a, restored);
+	out_guest_since(&out, m, a);
+	out_run(&out, a->rec, end);
+	if (opt->save) {
+		out_group(&out, "saved");
+		out_record(&out, end);
+		out_group_end(&out);
+	}
+	out_end(&out);
+}
+
+static void restore_time(struct machine *m, const struct move_options *opt, const struct arrival *a,
+			 struct kvmclock_report *rep)
+{
+	struct kvmclock_restore_options options = { .way = opt->way, .flags = opt->flags };
+	struct kvmclock_vm vm = machine_vm(m);
+	int r;
+
+	r = kvmclock_restore(&vm, a->rec, &options, rep);
+	if (r)
+		fail_library(r, "restore");
+}
+
+static void restore(const struct move_options *opt, const char *source)
+{
+	struct arrival *a = calloc(1, sizeof(*a));
+	struct stream_header header;
+	struct kvmclock_record *restored, *end;
+	struct kvmclock_report rep;
+	struct stream s, next;
+	struct machine m;
+
+	if (!a)
+		fail_errno("memory");
+
+	machine_create(&m);
+	probe_or_fail(&m.caps);
+	stream_open_source(&s, source);
+	stream_read_header(&s, &header);
+	prepare_guest(&m, opt, &header);
+	if (opt->save) {
+		stream_open_target(&next, opt->save);
+		stream_write_header(&next, &header);
+	}
+
+	receive_guest(&s, header.nr_vcpus, a);
+	place_guest(&m, a);
+	restore_time(&m, opt, a, &rep);
+	restored = save_or_fail(&m, opt->flags);
+	machine_run(&m, opt->run_ms);
+
+	end = save_or_fail(&m, opt->flags);
+	if (opt->save)
+		send_guest(&next, &m, end);
+	report_restore(opt, &m, a, &rep, restored, end);
+	kvmclock_record_free(restored);
+	kvmclock_record_free(end);
+	kvmclock_record_free(a->rec);
+	free(a);
+}
+
+/* ---- Options ---- */
+
+enum { OPT_VCPUS = 256, OPT_KHZ, OPT_RUN, OPT_SKEW, OPT_WAY, OPT_JSON, OPT_MONOTONIC, OPT_SAVE };
+
+static uint32_t parse_way(const char *text)
+{
+	uint32_t way;
+
+	for (way = 0; way < KVMCLOCK_NR_WAYS; way++) {
+		if (!strcmp(text, kvmclock_way_name(way)))
+			return way;
+	}
+
+	fail_usage("no such way: '%s'", text);
+}
+
+static void parse_option(int option, struct move_options *opt)
+{
+	switch (option) {
+	case OPT_VCPUS:
+		opt->vcpus = parse_number(optarg, GUEST_MAX_VCPUS, "--vcpus");
+		if (!opt->vcpus)
+			fail_usage("--vcpus 0");
+		break;
+	case OPT_KHZ:
+		opt->khz = parse_number(optarg, INT32_MAX, "--khz");
+		break;
+	case OPT_RUN:
+		opt->run_ms = parse_number(optarg, 86400000, "--run");
+		break;
+	case OPT_SKEW:
+		opt->skew = parse_number(optarg, UINT32_MAX, "--skew");
+		break;
+	case OPT_WAY:
+		opt->way = parse_way(optarg);
+		break;
+	case OPT_JSON:
+		opt->json = true;
+		break;
+	case OPT_MONOTONIC:
+		opt->flags |= KVMCLOCK_MONOTONIC;
+		break;
+	case OPT_SAVE:
+		opt->save = optarg;
+		break;
+	default:
+		fail_usage(NULL);
+	}
+}
+
+static const char *parse(int argc, char **argv, const struct option *options,
+			 struct move_options *opt)
+{
+	int option;
+
+	*opt = (struct move_options) { .vcpus = 2, .run_ms = 1000 };
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		parse_option(option, opt);
+	if (optind != argc - 1)
+		fail_usage("%s takes one operand", argv[0]);
+
+	return argv[optind];
+}
+
+int cmd_save(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "vcpus", required_argument, NULL, OPT_VCPUS },
+		{ "khz", required_argument, NULL, OPT_KHZ },
+		{ "run", required_argument, NULL, OPT_RUN },
+		{ "skew", required_argument, NULL, OPT_SKEW },
+		{ "way", required_argument, NULL, OPT_WAY },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "monotonic", no_argument, NULL, OPT_MONOTONIC },
+		{ }
+	};
+	struct move_options opt;
+	const char *target = parse(argc, argv, options, &opt);
+
+	if (opt.way == KVMCLOCK_WAY_OFFSET)
+		opt.flags |= KVMCLOCK_SAVE_NO_GUEST_TSC;
+	else if (opt.way > KVMCLOCK_WAY_EXACT)
+		fail_usage("save knows the ways auto, exact, offset");
+
+	save(&opt, target);
+	return EXIT_OK;
+}
+
+int cmd_restore(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "way", required_argument, NULL, OPT_WAY },
+		{ "run", required_argument, NULL, OPT_RUN },
+		{ "save", required_argument, NULL, OPT_SAVE },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "monotonic", no_argument, NULL, OPT_MONOTONIC },
+		{ }
+	};
+	struct move_options opt;
+	const char *source = parse(argc, argv, options, &opt);
+
+	restore(&opt, source);
+	return EXIT_OK;
+}

@@ -1,0 +1,212 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck disable=SC2317 # cases are called by name
+#
+# Move the built-in guest by every way that this machine's kernel has. Needs /dev/kvm
+# and, beside this script, kvmclock.
+# Reports TAP; exits with 1 if a case failed, and 4 if there is no KVM.
+#
+# usage: test_kvm.sh [MS]	milliseconds that a guest runs between two moves; 300 unless told
+cd "$(dirname "$0")" || exit 1
+run=${1:-300}
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+n=0
+failed=0
+
+ok() {
+	n=$((n + 1))
+	echo "ok $n - $1"
+}
+
+not_ok() {
+	n=$((n + 1))
+	failed=1
+	echo "not ok $n - $1"
+	[ ! -s "$dir/err" ] || sed 's/^/# /' "$dir/err"
+	[ ! -s "$dir/json" ] || sed 's/^/# /' "$dir/json"
+}
+
+# tool EXPECTED ARG...: run the tool with its output in files, and compare its exit code.
+tool() {
+	want=$1
+	shift
+	./kvmclock "$@" >"$dir/json" 2>"$dir/err"
+	got=$?
+	[ $got -eq "$want" ] && return
+	echo "# kvmclock $*: exit $got instead of $want" >>"$dir/err"
+	return 1
+}
+
+# value KEY: of the last report.
+value() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" "$dir/json"; }
+
+# within KEY LIMIT: its magnitude is at most LIMIT.
+within() {
+	v=$(value "$1")
+	[ -n "$v" ] && [ "$v" != null ] && [ "${v#-}" -le "$2" ] && return
+	echo "# $1 is '$v', not within $2" >>"$dir/err"
+	return 1
+}
+
+is() {
+	[ "$(value "$1")" = "$2" ] && return
+	echo "# $1 is '$(value "$1")', not '$2'" >>"$dir/err"
+	return 1
+}
+
+has() { grep -q "\"$1\":true" "$dir/probe"; }
+
+# case_is NAME COMMAND...: one case.
+case_is() {
+	name=$1
+	shift
+	: >"$dir/json"
+	if "$@"; then ok "$name"; else not_ok "$name"; fi
+}
+
+save() { tool 0 save --json --run "$run" "$@"; }
+restore() { tool 0 restore --json --run "$run" "$@"; }
+measure() { echo "# measure $1 $(value "$2") $3"; }
+
+# What a way has to keep. A guest that is restored by another way than plain sees time
+# go on, and what it can be off by is what the tool says, and some microseconds where
+# two calls have to do what one does.
+check_move() {
+	case $1 in
+	exact|same-host) limit=4 ;;
+	offset) limit=20000 ;;
+	*) return 0 ;;
+	esac
+	measure "$1.relation_step" relation_step_ns ns
+	measure "$1.relation_error" relation_error_ns ns
+	within relation_step_ns "$limit" && within relation_error_ns "$limit" && within tsc_back 0
+}
+
+move() {
+	save "$dir/guest" && restore --way "$1" "$dir/guest" && is way "$1" && check_move "$1"
+}
+
+move_auto() {
+	best=$(sed -n 's/.*"best_way":"\([a-z-]*\)".*/\1/p' "$dir/probe")
+	save "$dir/guest" && restore "$dir/guest" && is way "$best" && check_move "$best"
+}
+
+move_old_record() {
+	save --way offset "$dir/guest" && restore "$dir/guest" &&
+		grep -q saved-inexact "$dir/json" &&
+		within relation_error_ns 20000
+}
+
+# The differences between vCPUs' TSCs, by the TSC that the second save finds.
+move_skewed() {
+	save --vcpus 3 --skew 4000000000 "$dir/guest" &&
+		restore --way "$1" --save "$dir/next" "$dir/guest" && within tsc_back 0 &&
+		restore --way "$1" "$dir/next" && within tsc_back 0 &&
+		within relation_error_ns 100000
+}
+
+move_socket() {
+	./kvmclock save --json --run "$run" "$1" >"$dir/json2" 2>"$dir/err2" &
+	restore "$2"
+	rc=$?
+	wait $!
+	rc2=$?
+	cat "$dir/err2" >>"$dir/err"
+	[ "$rc" -eq 0 ] && [ "$rc2" -eq 0 ]
+}
+
+# To a second host and back, the same guest all the while.
+move_chain() {
+	save "$dir/a" && restore --save "$dir/b" "$dir/a" && within tsc_back 0 &&
+		restore --save "$dir/c" "$dir/b" && within tsc_back 0 &&
+		restore "$dir/c" && within tsc_back 0
+}
+
+move_scaled() {
+	khz=$(sed -n 's/.*"host_khz":\([0-9]*\).*/\1/p' "$dir/probe")
+	save --khz $((khz * 3 / 7)) "$dir/guest" && restore "$dir/guest" &&
+		within relation_error_ns 100000
+}
+
+# byte FILE OFFSET: another value there.
+corrupt() {
+	cp "$dir/guest" "$dir/bad"
+	printf '\252' | dd of="$dir/bad" bs=1 seek="$1" conv=notrunc 2>/dev/null
+	tool 4 restore --json "$dir/bad"
+}
+
+truncated() {
+	dd if="$dir/guest" of="$dir/bad" bs=1 count="$1" 2>/dev/null
+	tool 4 restore --json "$dir/bad"
+}
+
+no_file() { tool 1 restore "$dir/nothing" && grep -q 'No such file' "$dir/err"; }
+bad_usage() { tool 2 "$@" && grep -q 'help' "$dir/err"; }
+not_offered() { tool 3 restore --way "$1" "$dir/guest" && [ -s "$dir/err" ]; }
+move_monotonic() {
+	save --monotonic "$dir/guest" && restore --monotonic "$dir/guest" &&
+		within clock_back 0
+}
+no_monotonic() { tool 3 save --monotonic "$dir/guest"; }
+foreign_khz() { tool 1 save --khz 1000 "$dir/other" && grep -q frequency "$dir/err"; }
+
+# A VM that runs meanwhile is listed, with its vCPUs, and with its clock where the kernel shows it.
+watch_once() {
+	./kvmclock save --run 5000 "$dir/watched" >/dev/null 2>&1 &
+	pid=$!
+	sleep 2
+	tool 0 watch --once --json "$pid" && is pid "$pid" && is vcpus 2 && is command kvmclock &&
+		if has guest_tsc; then is mode master && is clock_raised 0; else is mode null; fi
+	rc=$?
+	./kvmclock watch --once | sed 's/^/# /'
+	wait "$pid"
+	return "$rc"
+}
+
+if ! ./kvmclock probe --json >"$dir/probe" 2>"$dir/err"; then
+	cat "$dir/err"
+	exit 4
+fi
+sed 's/^/# /' "$dir/probe"
+
+case_is probe grep -q '^{"adjust_clock":[0-9]*,.*}$' "$dir/probe"
+case_is move_auto move_auto
+for way in offset documented plain; do
+	case_is "move_$way" move $way
+done
+for way in exact same-host; do
+	if has guest_tsc; then
+		case_is "move_$way" move $way
+	else
+		case_is "not_offered_$way" not_offered $way
+	fi
+done
+case_is move_skewed move_skewed auto
+case_is move_skewed_offset move_skewed offset
+case_is move_unix move_socket "unix-listen:$dir/socket" "unix:$dir/socket"
+case_is move_chain move_chain
+if has guest_tsc; then case_is move_old_record move_old_record; fi
+if has vm_tsc_control; then
+	case_is move_scaled move_scaled
+else
+	case_is foreign_khz foreign_khz
+fi
+if has monotonic; then
+	case_is monotonic move_monotonic
+else
+	case_is no_monotonic no_monotonic
+fi
+save "$dir/guest"
+case_is corrupt_header corrupt 9
+case_is corrupt_record corrupt 60
+case_is corrupt_version corrupt 44
+case_is corrupt_memory corrupt 100000
+case_is truncated_header truncated 20
+case_is truncated_record truncated 90
+case_is truncated_memory truncated 50000
+case_is no_file no_file
+case_is usage bad_usage restore --way nonsense "$dir/guest"
+case_is watch watch_once
+echo "1..$n"
+exit $failed

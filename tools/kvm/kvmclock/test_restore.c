@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+/*
+ * Unit test of probing, saving and restoring, on simulated kernels: what they
+ * offer, what goes wrong in them, and what must be as before if it does.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_kvm.h"
+#include "tap.h"
+#include "tsc_math.h"
+
+#define STOCK	14	/* what KVM_CAP_ADJUST_CLOCK returns: mainline, */
+#define OURS	62	/* with GUEST_TSC and MONOTONIC, */
+#define ANCIENT	1	/* before there were flags */
+
+#define SECOND	1000000000LL
+
+static const int fds[FAKE_VCPUS] = { FAKE_VCPU_FD, FAKE_VCPU_FD + 1, FAKE_VCPU_FD + 2,
+				     FAKE_VCPU_FD + 3 };
+
+/* ---- Hosts and moves ---- */
+
+static struct fake_kvm host(int adjust_clock, uint32_t khz, uint64_t tsc)
+{
+	return (struct fake_kvm){
+		.adjust_clock = adjust_clock,
+		.khz = khz,
+		.vm_khz = khz,
+		.frac_bits = 48,
+		.step = 100,
+		.tsc = tsc,
+		.wall_ns = 1800000000 * SECOND - (__uint128_t)tsc * 1000000 / khz,
+		.no_tsc_offset = adjust_clock == ANCIENT,
+	};
+}
+
+static struct fake_kvm source(int adjust_clock)
+{
+	return host(adjust_clock, 3000000, 5000000 * SECOND);
+}
+
+static struct fake_kvm destination(int adjust_clock)
+{
+	return host(adjust_clock, 2200000, 77 * SECOND);
+}
+
+struct side {
+	struct fake_kvm *host;
+	struct kvmclock_caps caps;
+	struct kvmclock_vm vm;
+};
+
+static void use(struct side *side, struct fake_kvm *h, uint32_t nr_vcpus)
+{
+	struct fake_kvm scratch = *h;
+
+	/* Probing creates a VM of its own. */
+	scratch.nr_vcpus = 0;
+	fake_use(&scratch);
+	kvmclock_probe(-1, &side->caps);
+	fake_use(h);
+	side->host = h;
+	side->vm = (struct kvmclock_vm) {
+		.vm_fd = FAKE_VM_FD, .vcpu_fds = fds, .nr_vcpus = nr_vcpus, .caps = &side->caps,
+	};
+}
+
+/* As a VMM does: prepare, then create vCPUs. */
+static int prepare(struct side *side, uint32_t khz)
+{
+	uint32_t nr_vcpus = side->vm.nr_vcpus, i;
+	int r;
+
+	side->vm.nr_vcpus = 0;
+	r = kvmclock_prepare(&side->vm, khz, 0);
+	side->vm.nr_vcpus = nr_vcpus;
+	side->host->nr_vcpus = nr_vcpus;
+	for (i = 0; i < nr_vcpus; i++)
+		side->host->offset[i] = side->host->ref_offset;
+
+	return r;
+}
+
+/* A guest that runs at 1.5 GHz since an hour, its vCPUs' TSCs @skew apart. */
+static struct kvmclock_record *saved(struct fake_kvm *from, uint32_t nr_vcpus, int64_t skew)
+{
+	struct kvmclock_record *rec = NULL;
+	struct side side;
+	uint32_t i;
+
+	use(&side, from, nr_vcpus);
+	prepare(&side, 1500000);
+	for (i = 0; i < nr_vcpus; i++)
+		from->offset[i] = from->ref_offset + 12345 + i * skew;
+	fake_set_clock(from, 3600 * SECOND);
+	fake_run(from, 2 * SECOND);
+	if (kvmclock_save(&side.vm, 0, &rec))
+		return NULL;
+
+	return rec;
+}
+
+/* Another second passes on the way. */
+static int restored(struct fake_kvm *to, const struct kvmclock_record *rec, uint32_t way,
+		    uint32_t nr_vcpus, struct kvmclock_report *rep)
+{
+	struct kvmclock_restore_options opt = { .way = way };
+	struct kvmclock_info info;
+	struct side side;
+
+	kvmclock_record_info(rec, &info);
+	use(&side, to, nr_vcpus);
+	prepare(&side, info.tsc_khz);
+	if (fake_wall(to) < info.realtime_ns + SECOND)
+		fake_run(to, info.realtime_ns + SECOND - fake_wall(to));
+
+	return kvmclock_restore(&side.vm, rec, &opt, rep);
+}
+
+static int64_t magnitude(int64_t x)
+{
+	return x < 0 ? -x : x;
+}
+
+static bool near(int64_t a, int64_t b, int64_t limit)
+{
+	return magnitude(a - b) <= limit;
+}
+
+/* ---- Truth: what the destination's guest reads, against the record ---- */
+
+static int64_t clock_error(const struct fake_kvm *h, const struct kvmclock_record *rec)
+{
+	return (fake_clock(h) - rec->clock) - (fake_wall(h) - rec->realtime);
+}
+
+static int64_t relation_error(const struct fake_kvm *h, const struct kvmclock_record *rec,
+			      uint32_t vcpu)
+{
+	return fake_clock(h) - rec->clock -
+	       kvmclock_cycles_to_ns_signed(fake_tsc(h, vcpu) - rec->vcpus[vcpu].tsc, rec->mul,
+					    rec->shift);
+}
+
+static bool skews_kept(const struct fake_kvm *h, const struct kvmclock_record *rec)
+{
+	uint32_t i;
+
+	for (i = 0; i < rec->nr_vcpus; i++) {
+		if ((int64_t)(h->offset[i] - h->offset[0]) != kvmclock_record_skew(rec, i))
+			return false;
+	}
+
+	return true;
+}
+
+/* ---- Cases ---- */
+
+static void test_probe(void)
+{
+	struct fake_kvm stock = source(STOCK), ours = source(OURS), old = source(ANCIENT),
+			none = source(0);
+	struct kvmclock_caps caps;
+
+	fake_use(&stock);
+	tap_ok(!kvmclock_probe(-1, &caps) && caps.adjust_clock == STOCK && caps.tsc_offset &&
+	       caps.host_khz == 3000000 && caps.frac_bits == 48 && caps.tolerance_ppm == 250 &&
+	       caps.clock_flags == STOCK, "probe stock");
+	fake_use(&ours);
+	tap_ok(!kvmclock_probe(-1, &caps) && caps.adjust_clock == OURS, "probe ours");
+	fake_use(&old);
+	tap_ok(!kvmclock_probe(FAKE_KVM_FD, &caps) && caps.adjust_clock == 1 && !caps.tsc_offset,
+	       "probe ancient");
+	fake_use(&none);
+	none.no_kvm = true;
+	tap_ok(kvmclock_probe(-1, &caps) == KVMCLOCK_E_NO_KVM && errno == ENOENT,
+	       "probe without /dev/kvm");
+	tap_ok(kvmclock_probe(-1, NULL) == KVMCLOCK_E_ARGUMENT, "probe into nothing");
+}
+
+static void test_prepare(void)
+{
+	struct fake_kvm ours = destination(OURS), stock = destination(STOCK),
+			old = destination(ANCIENT);
+	struct side side;
+
+	use(&side, &ours, 0);
+	tap_ok(!kvmclock_prepare(&side.vm, 1500000, 0) && ours.opt_in == KVMCLOCK_GUEST_TSC &&
+	       ours.vm_khz == 1500000, "prepare ours");
+	tap_ok(!kvmclock_prepare(&side.vm, 0, KVMCLOCK_MONOTONIC) &&
+	       ours.opt_in == (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC), "prepare ours, monotonic");
+	tap_ok(kvmclock_prepare(&side.vm, 1u << 31, 0) == KVMCLOCK_E_ARGUMENT,
+	       "prepare for 2^31 kHz");
+	tap_ok(kvmclock_prepare(&side.vm, 0, 1) == KVMCLOCK_E_ARGUMENT,
+	       "prepare with an unknown flag");
+
+	use(&side, &stock, 0);
+	tap_ok(!kvmclock_prepare(&side.vm, 1500000, 0) && !stock.opt_in, "prepare stock");
+	tap_ok(kvmclock_prepare(&side.vm, 0, KVMCLOCK_MONOTONIC) == KVMCLOCK_E_UNSUPPORTED,
+	       "stock is not monotonic");
+
+	old.no_tsc_control = true;
+	use(&side, &old, 0);
+	tap_ok(kvmclock_prepare(&side.vm, 1500000, 0) == KVMCLOCK_E_FREQUENCY &&
+	       old.vm_khz == 2200000,
+	       "prepare for a frequency that cannot be");
+	tap_ok(!kvmclock_prepare(&side.vm, 2200100, 0), "prepare for one that is near enough");
+
+	old.adjust_clock = 0;
+	use(&side, &old, 0);
+	tap_ok(kvmclock_prepare(&side.vm, 0, 0) == KVMCLOCK_E_UNSUPPORTED,
+	       "prepare without the capability");
+}
+
+static void test_save(int kernel, const char *name)
+{
+	struct fake_kvm from = source(kernel);
+	struct kvmclock_record *rec = saved(&from, 3, 1000);
+	struct kvmclock_info info;
+	int64_t late;
+
+	if (!tap_ok(rec, "%s: save", name))
+		return;
+	kvmclock_record_info(rec, &info);
+	tap_ok(info.nr_vcpus == 3 && info.tsc_khz == 1500000 && info.host_khz == 3000000,
+	       "%s: save, numbers", name);
+	tap_ok(!!(info.flags & KVMCLOCK_GUEST_TSC) == (kernel == OURS), "%s: save, flags", name);
+	tap_ok(kernel == ANCIENT ? info.sample_ns && info.sample_ns < 1000 : !info.sample_ns,
+	       "%s: save, width of the instant %u ns", name, info.sample_ns);
+	late = kvmclock_cycles_to_ns_signed(fake_tsc(&from, 0) - info.guest_tsc, info.mul,
+					    info.shift);
+	tap_ok(near(late, fake_clock(&from) - info.clock_ns, info.sample_ns + 2),
+	       "%s: save, TSC is the clock's", name);
+	tap_ok(near(kvmclock_record_skew(rec, 2), 2000, kernel == ANCIENT ? 500 : 0),
+	       "%s: save, skew", name);
+	tap_ok(kernel != OURS || !from.last_offset_vcpu, "%s: save, vCPU 0 is the reference", name);
+	kvmclock_record_free(rec);
+}
+
+/* What holds for @way: errors of clock, of relation, in ns. */
+static void test_move(int from_kernel, int to_kernel, uint32_t ask, uint32_t expect, int64_t clock,
+		      int64_t relation)
+{
+	struct fake_kvm from = source(from_kernel), to = destination(to_kernel);
+	struct kvmclock_record *rec = saved(&from, 3, -70000);
+	struct kvmclock_report rep;
+	char name[80];
+	int r;
+
+	snprintf(name, sizeof(name), "%d to %d, %s", from_kernel, to_kernel,
+		 kvmclock_way_name(ask));
+	r = restored(&to, rec, ask, 3, &rep);
+	if (!tap_ok(!r && rep.way == expect, "%s: way %s (%s)", name, kvmclock_way_name(rep.way),
+		    kvmclock_strerror(r)))
+		goto out;
+
+	tap_ok(near(clock_error(&to, rec), 0, clock), "%s: clock %lld ns off", name,
+	       (long long)clock_error(&to, rec));
+	tap_ok(near(relation_error(&to, rec, 2), 0, relation), "%s: relation %lld ns off", name,
+	       (long long)relation_error(&to, rec, 2));
+	tap_ok(near(rep.clock_error_ns, clock_error(&to, rec), rep.clock_bound_ns + 2) &&
+	       near(rep.relation_error_ns, relation_error(&to, rec, 0), rep.relation_bound_ns + 2),
+	       "%s: the report says so", name);
+	tap_ok(near(rep.tsc_error_ns, rep.clock_error_ns - rep.relation_error_ns, 1),
+	       "%s: TSC, too", name);
+	if (to_kernel != ANCIENT && from_kernel != ANCIENT && expect != KVMCLOCK_WAY_PLAIN)
+		tap_ok(skews_kept(&to, rec), "%s: differences between vCPUs stay", name);
+	if (expect == KVMCLOCK_WAY_EXACT)
+		tap_ok(!to.last_offset_vcpu, "%s: vCPU 0 is the reference", name);
+	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_SAVED_INEXACT) == (from_kernel != OURS),
+	       "%s: note of the source", name);
+	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_DOWNTIME_LOST) == (expect == KVMCLOCK_WAY_PLAIN),
+	       "%s: note of the downtime", name);
+out:
+	kvmclock_record_free(rec);
+}
+
+static void test_moves(void)
+{
+	const uint32_t automatic = KVMCLOCK_WAY_AUTO, exact = KVMCLOCK_WAY_EXACT;
+	const uint32_t offset = KVMCLOCK_WAY_OFFSET, plain = KVMCLOCK_WAY_PLAIN;
+
+	test_move(OURS, OURS, automatic, exact, 10, 3);
+	test_move(OURS, OURS, offset, offset, 10, 3);
+	test_move(OURS, STOCK, automatic, offset, 10, 3);
+	test_move(STOCK, OURS, automatic, exact, 10, 3);
+	test_move(STOCK, STOCK, automatic, offset, 10, 3);
+	test_move(STOCK, STOCK, plain, plain, 2 * SECOND, 2000);
+	test_move(STOCK, ANCIENT, automatic, plain, 2 * SECOND, 2000);
+	test_move(ANCIENT, ANCIENT, automatic, plain, 2 * SECOND, 2000);
+	test_move(ANCIENT, STOCK, automatic, offset, 2000, 2000);
+	test_move(ANCIENT, OURS, automatic, exact, 2000, 2000);
+}
+
+/* Unscaled, the formula of vcpu.rst is right; scaled, it is far off. */
+static void test_documented(void)
+{
+	struct fake_kvm from = source(STOCK), to = host(STOCK, 3000000, 77 * SECOND);
+	struct kvmclock_record *rec = NULL;
+	struct kvmclock_report rep;
+	struct side side;
+	int r;
+
+	use(&side, &from, 2);
+	prepare(&side, 0);
+	fake_set_clock(&from, SECOND);
+	kvmclock_save(&side.vm, 0, &rec);
+	r = restored(&to, rec, KVMCLOCK_WAY_DOCUMENTED, 2, &rep);
+	tap_ok(!r && near(relation_error(&to, rec, 1), 0, 5), "documented, not scaled: %lld ns off",
+	       (long long)rep.relation_error_ns);
+	kvmclock_record_free(rec);
+
+	rec = saved(&from, 2, 0);
+	to = destination(STOCK);
+	r = restored(&to, rec, KVMCLOCK_WAY_DOCUMENTED, 2, &rep);
+	tap_ok(!r && !near(relation_error(&to, rec, 1), 0, SECOND) &&
+	       near(rep.relation_error_ns, relation_error(&to, rec, 0), 5),
+	       "documented, scaled: %lld ns off, and says so", (long long)rep.relation_error_ns);
+	kvmclock_record_free(rec);
+}
+
+static void test_same_host(void)
+{
+	struct fake_kvm from = source(OURS), to;
+	struct kvmclock_record *rec = saved(&from, 3, 4321);
+	struct kvmclock_report rep;
+	int r;
+
+	to = from;
+	to.ref_offset = 0;
+	to.wall_ns += 86400 * SECOND;	/* somebody sets the wall clock meanwhile */
+	r = restored(&to, rec, KVMCLOCK_WAY_SAME_HOST, 3, &rep);
+	tap_ok(!r && rep.way == KVMCLOCK_WAY_SAME_HOST, "same host");
+	tap_ok(!memcmp(to.offset, from.offset, sizeof(to.offset)),
+	       "same host: offsets to the cycle");
+	tap_ok(near(relation_error(&to, rec, 0), 0, 1), "same host: relation");
+	kvmclock_record_free(rec);
+
+	rec = saved(&from, 1, 0);
+	to = source(STOCK);
+	r = restored(&to, rec, KVMCLOCK_WAY_SAME_HOST, 1, &rep);
+	tap_ok(r == KVMCLOCK_E_UNSUPPORTED && !to.clock_writes && !to.offset_writes,
+	       "same host, stock: not offered");
+	r = restored(&to, rec, KVMCLOCK_WAY_EXACT, 1, &rep);
+	tap_ok(r == KVMCLOCK_E_UNSUPPORTED && !to.clock_writes && !to.offset_writes,
+	       "exact, stock: not offered");
+	kvmclock_record_free(rec);
+}
+
+static void test_no_master_clock(void)
+{
+	struct fake_kvm from = source(OURS), to = destination(OURS);
+	struct kvmclock_record *rec = saved(&from, 2, 500);
+	struct kvmclock_report rep;
+	int r;
+
+	to.no_master_clock = true;
+	r = restored(&to, rec, KVMCLOCK_WAY_AUTO, 2, &rep);
+	tap_ok(!r && rep.way == KVMCLOCK_WAY_OFFSET && rep.notes & KVMCLOCK_NOTE_NO_MASTER_CLOCK &&
+	       rep.relation_bound_ns > 50, "no master clock: known to within %llu ns",
+	       (unsigned long long)rep.relation_bound_ns);
+	tap_ok(near(relation_error(&to, rec, 1), 0, 1000) && skews_kept(&to, rec),
+	       "no master clock: relation %lld ns off", (long long)relation_error(&to, rec, 1));
+	kvmclock_record_free(rec);
+}
+
+/* What must be as before. The clock may be where wall time has taken it. */
+static bool unchanged(const struct fake_kvm *a, const struct fake_kvm *b, int64_t clock_before)
+{
+	return !memcmp(a->offset, b->offset, sizeof(a->offset)) &&
+	       near(fake_clock(a) - fake_wall(a), clock_before, 5000);
+}
+
+/* Restore on a host that @spoil has told what to refuse; the guest there has a time already. */
+static void test_failure(const char *name, uint32_t way, void (*spoil)(struct fake_kvm *h),
+			 int expect)
+{
+	struct fake_kvm from = source(OURS), to = destination(OURS), before;
+	struct kvmclock_record *rec = saved(&from, 3, 900);
+	struct kvmclock_restore_options opt = { .way = way };
+	struct kvmclock_report rep;
+	struct side side;
+	int64_t clock;
+	int r;
+
+	use(&side, &to, 3);
+	prepare(&side, 1500000);
+	to.offset[0] = 11;
+	to.offset[1] = 22;
+	to.offset[2] = 33;
+	fake_set_clock(&to, 42 * SECOND);
+	before = to;
+	clock = fake_clock(&to) - fake_wall(&to);
+	spoil(&to);
+	r = kvmclock_restore(&side.vm, rec, &opt, &rep);
+	tap_ok(r == expect, "%s: %s", name, kvmclock_strerror(r));
+	tap_ok(unchanged(&to, &before, clock) && !(rep.notes & KVMCLOCK_NOTE_NOT_UNDONE),
+	       "%s: nothing has changed", name);
+	kvmclock_record_free(rec);
+}
+
+static void spoil_busy(struct fake_kvm *h) { h->vcpu_runs = true; }
+static void spoil_range(struct fake_kvm *h) { h->set_clock_errno = ERANGE; }
+static void spoil_fault(struct fake_kvm *h) { h->set_clock_errno = EFAULT; }
+static void spoil_first_offset(struct fake_kvm *h) { h->set_offset_fails_at = 1; }
+static void spoil_last_offset(struct fake_kvm *h) { h->set_offset_fails_at = 3; }
+static void spoil_msr(struct fake_kvm *h) { h->set_msr_errno = EPERM; }
+static void spoil_ratio(struct fake_kvm *h) { h->wrong_ratio = true; }
+static void spoil_nothing(struct fake_kvm *h) { h->step = 101; }
+
+static void test_failures(void)
+{
+	const uint32_t exact = KVMCLOCK_WAY_EXACT, offset = KVMCLOCK_WAY_OFFSET;
+
+	test_failure("exact, a vCPU runs", exact, spoil_busy, KVMCLOCK_E_BUSY);
+	test_failure("auto, a vCPU runs", KVMCLOCK_WAY_AUTO, spoil_busy, KVMCLOCK_E_BUSY);
+	test_failure("exact, ERANGE", exact, spoil_range, KVMCLOCK_E_RANGE);
+	test_failure("exact, EFAULT", exact, spoil_fault, KVMCLOCK_E_KERNEL);
+	test_failure("exact, first offset fails", exact, spoil_first_offset, KVMCLOCK_E_KERNEL);
+	test_failure("exact, last offset fails", exact, spoil_last_offset, KVMCLOCK_E_KERNEL);
+	test_failure("offset, SET_CLOCK fails", offset, spoil_fault, KVMCLOCK_E_KERNEL);
+	test_failure("offset, first offset fails", offset, spoil_first_offset, KVMCLOCK_E_KERNEL);
+	test_failure("offset, last offset fails", offset, spoil_last_offset, KVMCLOCK_E_KERNEL);
+	test_failure("documented, last offset fails", KVMCLOCK_WAY_DOCUMENTED, spoil_last_offset,
+		     KVMCLOCK_E_KERNEL);
+	test_failure("plain, MSR fails", KVMCLOCK_WAY_PLAIN, spoil_msr, KVMCLOCK_E_KERNEL);
+	test_failure("unknown way", 99, spoil_nothing, KVMCLOCK_E_ARGUMENT);
+}
+
+/* The TSC does not run as its frequency says: no way that computes with it. */
+static void test_ratio(void)
+{
+	struct fake_kvm from = source(OURS), to = destination(STOCK);
+	struct kvmclock_record *rec = saved(&from, 1, 0);
+	struct kvmclock_report rep;
+
+	spoil_ratio(&to);
+	to.tsc = 1ULL << 62;
+	tap_ok(restored(&to, rec, KVMCLOCK_WAY_OFFSET, 1, &rep) == KVMCLOCK_E_SCALE &&
+	       !to.clock_writes && !to.offset_writes,
+	       "wrong ratio, offset: refused");
+	tap_ok(!restored(&to, rec, KVMCLOCK_WAY_AUTO, 1, &rep) && rep.way == KVMCLOCK_WAY_PLAIN,
+	       "wrong ratio, auto: plain");
+	kvmclock_record_free(rec);
+}
+
+static void test_mismatches(void)
+{
+	struct fake_kvm from = source(OURS), to = destination(OURS);
+	struct kvmclock_record *rec = saved(&from, 3, 900);
+	struct kvmclock_restore_options opt = { .reserved[5] = 1 };
+	struct kvmclock_report rep;
+	struct side side;
+
+	tap_ok(restored(&to, rec, 0, 2, &rep) == KVMCLOCK_E_VCPUS && !to.clock_writes,
+	       "fewer vCPUs");
+	tap_ok(restored(&to, rec, 0, 4, &rep) == KVMCLOCK_E_VCPUS && !to.clock_writes,
+	       "more vCPUs");
+
+	use(&side, &to, 3);
+	prepare(&side, 1600000);
+	tap_ok(kvmclock_restore(&side.vm, rec, NULL, &rep) == KVMCLOCK_E_FREQUENCY &&
+	       !to.offset_writes,
+	       "another frequency");
+	tap_ok(kvmclock_restore(&side.vm, rec, &opt, &rep) == KVMCLOCK_E_ARGUMENT,
+	       "reserved option");
+	opt = (struct kvmclock_restore_options) { .way = KVMCLOCK_WAY_PLAIN };
+	tap_ok(!kvmclock_restore(&side.vm, rec, &opt, &rep) &&
+	       rep.notes & KVMCLOCK_NOTE_FREQUENCY && rep.notes & KVMCLOCK_NOTE_SKEW_LOST,
+	       "another frequency, plain");
+	tap_ok(kvmclock_restore(&side.vm, NULL, NULL, &rep) == KVMCLOCK_E_ARGUMENT &&
+	       kvmclock_restore(NULL, rec, NULL, &rep) == KVMCLOCK_E_ARGUMENT,
+	       "nothing to restore");
+	kvmclock_record_free(rec);
+}
+
+/* A host whose wall clock is behind: time stands still, it does not go back. */
+static void test_wall_back(void)
+{
+	struct fake_kvm from = source(OURS), to = destination(OURS);
+	struct kvmclock_record *rec = saved(&from, 2, 0);
+	struct kvmclock_report rep;
+	struct side side;
+
+	to.wall_ns -= 3600 * SECOND;
+	use(&side, &to, 2);
+	prepare(&side, 1500000);
+	tap_ok(!kvmclock_restore(&side.vm, rec, NULL, &rep) &&
+	       rep.notes & KVMCLOCK_NOTE_WALL_BACK &&
+	       near(fake_clock(&to), rec->clock, 5000) &&
+	       near(relation_error(&to, rec, 1), 0, 3),
+	       "wall clock behind");
+	kvmclock_record_free(rec);
+}
+
+int main(void)
+{
+	test_probe();
+	test_prepare();
+	test_save(OURS, "ours");
+	test_save(STOCK, "stock");
+	test_save(ANCIENT, "ancient");
+	test_moves();
+	test_documented();
+	test_same_host();
+	test_no_master_clock();
+	test_failures();
+	test_ratio();
+	test_mismatches();
+	test_wall_back();
+
+	return tap_done();
+}
