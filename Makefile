@@ -42,20 +42,24 @@ apply: stock ## apply the series to a copy of the base, out/BASE/ours
 	@lab/apply.py $(BASE)
 
 .PHONY: build
-build: apply ## build our KVM modules and the selftests
-	@lab/build.sh ours selftests
+build: apply ## build our KVM modules, the selftests and the tool
+	@lab/build.sh ours selftests tools
 
 .PHONY: demo
 demo: build ## migrate a Linux guest between two hosts and back, stock and ours; out/demo/
 	@lab/demo/demo.sh
 
 .PHONY: check
-check: build ## KUnit and all tests on the emulated hosts, stock and ours
+check: build ## KUnit and all tests on the emulated hosts, stock and ours; the fuzzers
 	@lab/check.sh
 
 .PHONY: check-slow
 check-slow: build ## the tests that take minutes by nature
 	@lab/check.sh slow
+
+.PHONY: fuzz
+fuzz: setup ## the fuzzers in user space, lab/fuzz/ (TEST="NAME..." only these, RUNS=N that many inputs)
+	@lab/fuzz.sh $(TEST)
 
 .PHONY: shell
 shell: build ## a shell in the emulated host (LAB=amd or intel)

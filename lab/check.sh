@@ -6,7 +6,7 @@
 #   make check LAB=amd KVM=ours TEST=kvmclock_abi
 #                                               one test (or several: TEST="a b") on one host: the way to work
 #   make check-slow                             what takes minutes by nature
-#   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests builds in seconds
+#   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests tools builds in seconds
 #
 # What there is to run: lab/tests.list. What the emulators cannot do: lab/known.list. Everything about a run is in
 # out/run/LAB: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
@@ -37,6 +37,42 @@ self_test() {
 	else
 		cat "$LOGS/test_report.log" >&2
 		fail "checker/self-test"
+	fi
+}
+
+# count COMMAND...: a report. Each of its lines as it is; the last one's numbers go into ours.
+count() {
+	local line reported=
+	while read -r line; do
+		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+			PASSED=$((PASSED + BASH_REMATCH[1])) FAILED=$((FAILED + BASH_REMATCH[2]))
+			SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
+			reported=1
+		else
+			echo "$line"
+		fi
+	done < <("$@" 2>&1)
+	[ "$reported" ] || fail "the report is incomplete"
+}
+
+# The library's unit tests, on this machine, each case of their TAP; not where only certain tests are asked for.
+unit_tests() {
+	local log=$LOGS/unit-tests.log rc=0 suite='' planned=0 seen=0 word rest
+	plain_make -C "$ROOT/tools/kvm/kvmclock" -s --no-print-directory OUTPUT="$OUT/$BASE/tools-check" check \
+		>"$log" 2>&1 || rc=$?
+	while read -r word rest; do
+		case $word in
+		'#') suite=$rest ;;
+		ok) seen=$((seen + 1)) PASSED=$((PASSED + 1)) ;;
+		not) seen=$((seen + 1)); fail "unit/$suite: ${rest#ok }" ;;
+		1..*) planned=$((planned + ${word#1..})) ;;
+		esac
+	done <"$log"
+	if [ $rc -eq 0 ] && [ $seen -eq $planned ] && [ $seen -gt 0 ]; then
+		printf 'ok       unit/kvmclock: %d cases\n' $seen
+	else
+		tail -n 25 "$log" >&2
+		fail "unit/kvmclock: exit $rc, $seen of $planned cases"
 	fi
 }
 
@@ -92,6 +128,11 @@ watch_runs() {
 
 for lab in "${labs[@]}"; do lock "run-$lab-$TIER"; done
 self_test
+# Before the hosts, which time tests on all processors.
+if [ "$TIER" = fast ] && [ ${#tests[@]} -eq 0 ]; then
+	count "$ROOT/lab/fuzz.sh"
+	unit_tests
+fi
 "$ROOT/lab/image.sh"
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
 trap 'exit 130' INT TERM
@@ -100,15 +141,5 @@ for lab in "${labs[@]}"; do start "$lab"; done
 watch_runs
 pids=()
 
-# Each line of the report as it is; the last one's numbers go into ours.
-while read -r line; do
-	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-		PASSED=$((PASSED + BASH_REMATCH[1])) FAILED=$((FAILED + BASH_REMATCH[2]))
-		SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
-		reported=1
-	else
-		echo "$line"
-	fi
-done < <(RESULTS="$RESULTS" BASE="$BASE" python3 -B "$ROOT/lab/report.py" check "${runs[@]}" 2>&1)
-[ "${reported:-}" ] || fail "the report is incomplete"
+count env RESULTS="$RESULTS" BASE="$BASE" python3 -B "$ROOT/lab/report.py" check "${runs[@]}"
 totals

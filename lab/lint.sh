@@ -48,7 +48,7 @@ for f in sys.argv[1:]: compile(open(f).read(), f, "exec")'
 # Fragments are no files that checkpatch understands; the series' check sees them as patches.
 checkpatch_files() {
 	local files
-	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 lab/demo | grep -E '\.([ch]|rst)$')
+	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 lab/demo lab/fuzz | grep -E '\.([ch]|rst)$')
 	cd "$ROOT"
 	checkpatch "$OURS" "$LOG/checkpatch.out" --file "${files[@]}" || { cat "$LOG/checkpatch.out"; return 1; }
 }
