@@ -1,9 +1,11 @@
 #!/bin/bash
 # Boot the Intel host: Bochs, which emulates VMX with EPT and TSC scaling, one instruction a TSC tick.
 # Usage: boot-intel.sh RUN [LIMIT], see lab/boot.sh. INTERACTIVE=1 joins the console to the terminal (lab/shell.sh).
+# HOST_KHZ is the frequency of the host's TSC, TIME0 what its RTC shows at first (seconds since 1970; else the time).
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/boot.sh"
+HOST_KHZ=${HOST_KHZ:-100000}
 
 # An ISO, because that is what Bochs boots without a disk image.
 make_iso() {
@@ -14,12 +16,12 @@ make_iso() {
 	cp "$IMAGE/bzImage" "$iso/bzImage"
 	run_initrd "$iso/initrd"
 	# noxsave: the model's XSTATE size is inconsistent, and the kernel crashes on it. tsc_early_khz: the model's CPUID
-	# says 3.5 GHz, but its TSC runs at the 100 MHz of `ips` below.
+	# says 3.5 GHz, but its TSC runs at the `ips` below.
 	cat >"$iso/isolinux/isolinux.cfg" <<-END
 		default host
 		label host
 		kernel /bzImage
-		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable noxsave tsc_early_khz=${TSC_KHZ-100000} lab=intel quiet ${APPEND:-}
+		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable noxsave tsc_early_khz=${TSC_KHZ-$HOST_KHZ} lab=intel quiet ${APPEND:-}
 	END
 	genisoimage -quiet -o "$RUN/host.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
 		-boot-load-size 4 -boot-info-table "$iso"
@@ -31,14 +33,14 @@ make_bochsrc() {
 	local console="mode=file, dev=$RUN/console.log"
 	[ -z "${INTERACTIVE:-}" ] || console="mode=term, dev=$(tty)"
 	cat >"$RUN/bochsrc" <<-END
-		cpu: model=corei7_skylake_x, count=1, ips=100000000
+		cpu: model=corei7_skylake_x, count=1, ips=${HOST_KHZ}000
 		megs: 512
 		display_library: term
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
 		ata0-master: type=cdrom, path=$RUN/host.iso, status=inserted
 		boot: cdrom
-		clock: sync=none, time0=utc
+		clock: sync=none, time0=${TIME0:-utc}
 		com1: enabled=1, $console
 		com2: enabled=1, mode=file, dev=$RUN/result.ktap
 		log: $RUN/bochs.log

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # What boot-amd.sh and boot-intel.sh share. Sourced, never run.
 #
-# A run has a directory. It holds `plan` before (see lab/init), and afterwards
+# A run has a directory. It holds `plan` before (see lab/init), perhaps files for the host's root in `extra/`, and afterwards
 #
 #	result.ktap	what the host reported, through its second serial port
 #	console.log	the host's console
 #	emulator.log	what the emulator itself said
 #	status		how the emulator ended: `exit N`, or `limit` if it had to be stopped
 
-IMAGE=$OUT/$BASE/image
+IMAGE=${IMAGE:-$OUT/$BASE/image}
 
 # arguments RUN [LIMIT]
 run_arguments() {
@@ -19,13 +19,14 @@ run_arguments() {
 	touch "$RUN/console.log" "$RUN/result.ktap"
 }
 
-# The image with this run's plan behind it: the kernel unpacks one cpio after the other.
+# The image with this run's plan and files behind it: the kernel unpacks one cpio after the other.
 run_initrd() {
 	local dir
 	dir=$(mktemp -d)
-	mkdir "$dir/lab"
+	[ ! -d "$RUN/extra" ] || cp -r "$RUN/extra/." "$dir"
+	mkdir -p "$dir/lab"
 	cp "$RUN/plan" "$dir/lab/plan"
-	(cd "$dir" && printf 'lab\nlab/plan\n' | cpio --quiet -o -H newc | cat "$IMAGE/host.cpio" -) >"$1"
+	(cd "$dir" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | cat "$IMAGE/host.cpio" -) >"$1"
 	rm -r "$dir"
 }
 

@@ -1,48 +1,90 @@
 #!/usr/bin/env bash
-# make demo: a Linux guest under Debian's QEMU, migrated live between two emulated AMD hosts and back while all its vCPUs
-# read their clock, on mainline's KVM and on ours. Table on the terminal, out/demo/clock.png, clock.svg, demo.tsv.
+# make demo, in two parts:
 #
-#   DEMO_KVM="stock ours"     which KVMs, in this order
+#   migration   a Linux guest under Debian's QEMU, migrated live between two emulated AMD hosts and back while all its vCPUs
+#               read their clock, on mainline's KVM and on ours: a table, out/demo/clock.png, clock.svg, demo.tsv
+#   ways        a small guest, carried between two hosts and back by the tool kvmclock in several ways, and a guest with a
+#               scaled TSC on the emulated Intel host: a table, out/demo/ways.tsv
 #
-# Exit status 0 only where both runs are complete, no host's kernel complained and, on ours, no vCPU saw time go back.
+#   DEMO_PARTS="migration ways"     which parts
+#   DEMO_KVM="stock ours"           which KVMs migrate, in this order
+#
+# Exit status 0 only where all runs are complete, no host's kernel complained and, on ours, no vCPU saw time go back while it
+# migrated, and the new flags of KVM_SET_CLOCK kept clock and TSC as promised.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo DIR=$OUT/demo
 read -ra kvms <<<"${DEMO_KVM:-stock ours}"
+read -ra parts <<<"${DEMO_PARTS:-migration ways}"
+kernel=$STOCK/arch/x86/boot/bzImage
 start=$SECONDS
 
 need qemu-system-x86_64 python3 gnuplot setpriv timeout gcc cpio busybox
-[ -f "$STOCK/arch/x86/boot/bzImage" ] || die "the hosts' kernel is not there" "Run 'make' first."
-python3 -B "$HERE/test_report.py" 2>"$OUT/.demo-test" || die "lab/demo/report.py fails its own test" "$(cat "$OUT/.demo-test")"
+[ -f "$kernel" ] || die "the hosts' kernel is not there" "Run 'make' first."
+for test in test_report test_ways; do
+	python3 -B "$HERE/$test.py" 2>"$OUT/.demo-test" || die "lab/demo/$test.py fails" "$(cat "$OUT/.demo-test")"
+done
 lock demo
 rm -rf "$DIR"
 
-# All that a run starts is a child of migrate.py, which ends it; a signal to this script goes on to migrate.py.
-child=
-trap '[ -z "$child" ] || { kill "$child" 2>/dev/null && wait "$child"; }' EXIT
+# All that a run starts is a child of what is started here, which ends it; a signal to this script goes on to those.
+children=()
+trap '[ ${#children[@]} -eq 0 ] || { kill "${children[@]}" 2>/dev/null && wait "${children[@]}"; }' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-for kvm in "${kvms[@]}"; do
-	mkdir -p "$DIR/$kvm"
-	info "$kvm: making the images"
-	"$HERE/images.sh" "$OUT/$BASE/$kvm" "$DIR/$kvm"
-	timeout --kill-after=15 420 python3 "$HERE/migrate.py" "$DIR/$kvm" "$STOCK/arch/x86/boot/bzImage" &
-	child=$!
-	rc=0
-	wait "$child" || rc=$?
-	child=
-	if [ "$rc" -ne 0 ]; then
-		tail -n 5 "$DIR/$kvm"/*.log >&2
-		die "the run on $kvm did not end well (status $rc)" "Logs: $DIR/$kvm"
-	fi
-done
+# begin SECONDS COMMAND...: run it in the background, but no longer.
+begin() {
+	timeout --kill-after=15 "$@" &
+	children+=($!)
+}
 
-rc=0
-python3 "$HERE/report.py" "$DIR" "${kvms[@]}" || rc=$?
-if [ -f "$DIR/demo.tsv" ]; then
-	gnuplot -e "dir = '$DIR'" -e "kvms = '${kvms[*]}'" "$HERE/plot.gp"
-	info "picture: ${DIR#"$PWD"/}/clock.png and clock.svg; numbers: demo.tsv; logs beside them"
-fi
-info "$(clock_text $((SECONDS - start)))"
-exit "$rc"
+# finish LOGS NAME: all that has begun.
+finish() {
+	local rc=0 pid
+	for pid in "${children[@]}"; do
+		wait "$pid" || rc=$?
+	done
+	[ "$rc" -ne 0 ] || { children=(); return 0; }
+	tail -n 5 "$1"/*.log >&2
+	die "$2 did not end well (status $rc)" "Logs: $1"
+}
+
+migration() {
+	local kvm
+	for kvm in "${kvms[@]}"; do
+		mkdir -p "$DIR/$kvm"
+		info "$kvm: making the images"
+		"$HERE/images.sh" "$OUT/$BASE/$kvm" "$DIR/$kvm"
+		begin 420 "$HERE/migrate.py" "$DIR/$kvm" "$kernel"
+		finish "$DIR/$kvm" "the run on $kvm"
+	done
+	python3 "$HERE/report.py" "$DIR" "${kvms[@]}" || failed=1
+	if [ -f "$DIR/demo.tsv" ]; then
+		gnuplot -e "dir = '$DIR'" -e "kvms = '${kvms[*]}'" "$HERE/plot.gp"
+		info "picture: ${DIR#"$PWD"/}/clock.png and clock.svg; numbers: demo.tsv; logs beside them"
+	fi
+}
+
+ways() {
+	mkdir -p "$DIR/ways"
+	info "ways: making the images"
+	"$HERE/images.sh" ways "$DIR/ways"
+	IMAGE=$DIR/ways/image TESTS=no "$ROOT/lab/image.sh"
+	IMAGE=$DIR/ways/image begin 1240 "$HERE/ways-intel.sh" "$DIR/ways"
+	begin 420 "$HERE/ways.py" "$DIR/ways" "$kernel" stock ours
+	finish "$DIR/ways" "a run"
+	python3 "$HERE/ways_report.py" "$DIR" || failed=1
+	info "numbers: ${DIR#"$PWD"/}/ways.tsv; logs in ways/"
+}
+
+failed=0
+for name in "${parts[@]}"; do
+	case $name in
+	migration) migration ;;
+	ways) ways ;;
+	*) die "DEMO_PARTS: $name" "Known: migration, ways" ;;
+	esac
+	info "$name: $(clock_text $((SECONDS - start))) since the start"
+done
+exit $failed

@@ -3,10 +3,11 @@
 # hosts (busybox, the KVM modules, and the guest: its kernel is the hosts' own).
 #
 #   lab/demo/images.sh TREE DIRECTORY     KVM's modules are those of TREE
+#   lab/demo/images.sh ways DIRECTORY     for lab/demo/ways.py: mainline's and our modules, and the tool kvmclock
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo
-tree=$1 dir=$2
+tree=$1 dir=$2 tools=$OUT/$BASE/tools
 
 need gcc cpio gzip busybox
 
@@ -23,18 +24,35 @@ pack() {
 	(cd "$1" && find . | cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$2"
 }
 
-skeleton "$dir/guest" guest-init
-gcc -O2 -Wall -Wextra -static -pthread -o "$dir/clockwatch" "$HERE/clockwatch.c"
-cp "$dir/clockwatch" "$dir/guest/"
-pack "$dir/guest" "$dir/guest.gz"
+# modules TREE DIR: KVM's, to be loaded in this order
+modules() {
+	local m
+	mkdir -p "$2"
+	for m in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
+		[ -f "$1/$m.ko" ] || die "$1/$m.ko is not there" "Run 'make' first."
+		cp "$1/$m.ko" "$2/"
+	done
+}
 
+# compile NAME: for this machine, for a host, and for a guest
+compile() { gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$1" "$HERE/$1.c"; }
+
+compile clockwatch
 skeleton "$dir/host" host-init
-mkdir -p "$dir/host/kvm" "$dir/host/guest"
-for m in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
-	[ -f "$tree/$m.ko" ] || die "$tree/$m.ko is not there" "Run 'make' first."
-	cp "$tree/$m.ko" "$dir/host/kvm/"
-done
-cp "$STOCK/arch/x86/boot/bzImage" "$dir/guest.gz" "$dir/host/guest/"
+mkdir -p "$dir/host/guest"
 install -m 755 "$HERE/host-loop" "$dir/host/guest/"
+if [ "$tree" = ways ]; then
+	[ -x "$tools/kvmclock" ] || die "$tools/kvmclock is not there" "Run 'make' first."
+	compile hostclock
+	modules "$STOCK" "$dir/host/guest/stock"
+	modules "$OURS" "$dir/host/guest/ours"
+	cp "$dir/hostclock" "$tools/kvmclock" "$dir/host/guest/"
+else
+	skeleton "$dir/guest" guest-init
+	cp "$dir/clockwatch" "$dir/guest/"
+	pack "$dir/guest" "$dir/guest.gz"
+	modules "$tree" "$dir/host/kvm"
+	cp "$STOCK/arch/x86/boot/bzImage" "$dir/guest.gz" "$dir/host/guest/"
+fi
 pack "$dir/host" "$dir/host.gz"
 rm -rf "$dir/guest" "$dir/host"
