@@ -55,24 +55,38 @@ count() {
 	[ "$reported" ] || fail "the report is incomplete"
 }
 
-# The library's unit tests, on this machine, each case of their TAP; not where only certain tests are asked for.
-unit_tests() {
-	local log=$LOGS/unit-tests.log rc=0 suite='' planned=0 seen=0 word rest
-	plain_make -C "$ROOT/tools/kvm/kvmclock" -s --no-print-directory OUTPUT="$OUT/$BASE/tools-check" check \
+# tool_tests NAME TARGET: what make TARGET tests in tools/kvm/kvmclock, on this machine, each case of its TAP.
+tool_tests() {
+	local name=$1 log=$LOGS/$2.log rc=0 suite='' planned=0 seen=0 word rest
+	plain_make -C "$ROOT/tools/kvm/kvmclock" -s --no-print-directory OUTPUT="$OUT/$BASE/tools-check" "$2" \
 		>"$log" 2>&1 || rc=$?
 	while read -r word rest; do
 		case $word in
-		'#') suite=$rest ;;
-		ok) seen=$((seen + 1)) PASSED=$((PASSED + 1)) ;;
-		not) seen=$((seen + 1)); fail "unit/$suite: ${rest#ok }" ;;
+		ok|not) seen=$((seen + 1)) ;;
+		esac
+		case "$word $rest" in
+		'# test_'*) suite=${rest#test_} ;;
+		ok*'# SKIP '*) skip "$name/$suite: $rest" ;;
+		ok\ *) PASSED=$((PASSED + 1)) ;;
+		not\ *) fail "$name/$suite: ${rest#ok }" ;;
 		1..*) planned=$((planned + ${word#1..})) ;;
 		esac
 	done <"$log"
 	if [ $rc -eq 0 ] && [ $seen -eq $planned ] && [ $seen -gt 0 ]; then
-		printf 'ok       unit/kvmclock: %d cases\n' $seen
+		printf 'ok       %s/kvmclock: %d cases\n' "$name" $seen
 	else
 		tail -n 25 "$log" >&2
-		fail "unit/kvmclock: exit $rc, $seen of $planned cases"
+		fail "$name/kvmclock: exit $rc, $seen of $planned cases"
+	fi
+}
+
+# The library's unit tests, and the tool on this machine's own KVM where there is one.
+tools() {
+	tool_tests unit check
+	if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
+		tool_tests own-kvm check-kvm
+	else
+		skip "own-kvm/kvmclock: no /dev/kvm here that we may open"
 	fi
 }
 
@@ -128,10 +142,10 @@ watch_runs() {
 
 for lab in "${labs[@]}"; do lock "run-$lab-$TIER"; done
 self_test
-# Before the hosts, which time tests on all processors.
+# Before the hosts, which time tests on all processors; not where only certain tests are asked for.
 if [ "$TIER" = fast ] && [ ${#tests[@]} -eq 0 ]; then
 	count "$ROOT/lab/fuzz.sh"
-	unit_tests
+	tools
 fi
 "$ROOT/lab/image.sh"
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
