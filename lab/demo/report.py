@@ -276,6 +276,17 @@ def verdict(directory, runs):
     return faults
 
 
+def conclude(path, lines, text, faults):
+    """Write the lines to a file, print the text and what makes the demo fail; returns the exit status."""
+    with open(path, "w", encoding="ascii") as out:
+        for line in lines:
+            print(*line, sep="\t", file=out)
+    print(text)
+    for fault in faults:
+        print(f"demo: FAILED: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
 def main():
     directory, kvms = sys.argv[1], sys.argv[2:]
     runs, rows = [], []
@@ -287,14 +298,7 @@ def main():
     except (OSError, ValueError, ReportError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    with open(os.path.join(directory, "demo.tsv"), "w", encoding="ascii") as out:
-        for line in [HEADER] + rows:
-            print(*line, sep="\t", file=out)
-    print(table(runs))
-    faults = verdict(directory, runs)
-    for fault in faults:
-        print(f"demo: FAILED: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return conclude(os.path.join(directory, "demo.tsv"), [HEADER] + rows, table(runs), verdict(directory, runs))
 
 
 if __name__ == "__main__":

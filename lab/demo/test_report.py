@@ -60,21 +60,27 @@ class Run:
             out.write(self.console)
 
 
+def outcome(module, directory, table, *args):
+    """What the module's main() makes of a directory: exit status, what it printed, the table's rows (none if there is
+    no such file)."""
+    text = io.StringIO()
+    with mock.patch.object(sys, "argv", ["report", directory, *args]), \
+         contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+        status = module.main()
+    try:
+        with open(os.path.join(directory, table), encoding="ascii") as lines:
+            rows = [dict(zip(module.HEADER, line.rstrip("\n").split("\t"))) for line in lines][1:]
+    except OSError:
+        rows = []
+    return status, text.getvalue(), rows
+
+
 class ReportTest(unittest.TestCase):
     def report(self, run, kvm="ours"):
         """Exit status, what was printed, and the rows of demo.tsv (none if it was not written)."""
         with tempfile.TemporaryDirectory() as directory:
             run.write(os.path.join(directory, kvm))
-            text = io.StringIO()
-            with mock.patch.object(sys, "argv", ["report.py", directory, kvm]), \
-                 contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
-                status = report.main()
-            try:
-                with open(os.path.join(directory, "demo.tsv"), encoding="ascii") as lines:
-                    rows = [dict(zip(report.HEADER, line.rstrip("\n").split("\t"))) for line in lines][1:]
-            except OSError:
-                rows = []
-        return status, text.getvalue(), rows
+            return outcome(report, directory, "demo.tsv", kvm)
 
     def test_measures_what_was_lost(self):
         for seed in range(5):

@@ -2,18 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Canned runs for lab/demo/ways_report.py: it must measure what was put in, and fail what must fail."""
 
-import contextlib
 import copy
-import io
 import json
 import os
-import sys
 import tempfile
 import unittest
-from unittest import mock
 
 import ways
 import ways_report
+from test_report import outcome
 from ways_report import line_ns, planned
 
 S = 10 ** 9
@@ -119,16 +116,7 @@ class WaysTest(unittest.TestCase):
         """Exit status, what was printed, and the rows of ways.tsv (none if it was not written)."""
         with tempfile.TemporaryDirectory() as directory:
             run.write(directory)
-            text = io.StringIO()
-            with mock.patch.object(sys, "argv", ["ways_report.py", directory]), \
-                 contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
-                status = ways_report.main()
-            try:
-                with open(os.path.join(directory, "ways.tsv"), encoding="ascii") as lines:
-                    rows = [dict(zip(ways_report.HEADER, line.rstrip("\n").split("\t"))) for line in lines][1:]
-            except OSError:
-                rows = []
-        return status, text.getvalue(), rows
+            return outcome(ways_report, directory, "ways.tsv")
 
     def assert_fails(self, run, words):
         status, text, _ = self.report(run)

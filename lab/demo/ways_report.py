@@ -23,7 +23,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 
-from report import SPLAT
+from report import SPLAT, conclude
 
 OLD, NEW = ("plain", "documented"), ("exact", "same-host")
 STAYED = {"stock": OLD, "ours": OLD + NEW}              # on one host
@@ -325,14 +325,8 @@ def main():
     except (OSError, ValueError, KeyError, ReportError) as error:
         print(f"demo: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    with open(os.path.join(directory, "ways.tsv"), "w", encoding="ascii") as out:
-        for line in [HEADER] + [cells(row) for row in rows]:
-            print(*line, sep="\t", file=out)
-    print(table(rows))
-    faults = verdict(runs, rows)
-    for fault in faults:
-        print(f"demo: FAILED: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return conclude(os.path.join(directory, "ways.tsv"), [HEADER] + [cells(row) for row in rows], table(rows),
+                    verdict(runs, rows))
 
 
 if __name__ == "__main__":
