@@ -83,6 +83,19 @@ class Host:
         """What this host has beside the channels and the wire, for QEMU's command line."""
         return []
 
+    def settle(self, opposite=False):
+        """In the emulator, before it starts: it gets one processor, and the other host's emulator another one.
+
+        QEMU has its emulated TSC never go back. Threads that read it at the same time on different processors find each
+        other's readings ahead of theirs by some cycles, and each time QEMU moves the emulated TSC on: by milliseconds per
+        second while a guest reads its clock without pause. On one processor, threads take turns.
+
+        Who talks to the emulator without pause needs the opposite processor.
+        """
+        self.lab.be_nice()
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[0 if (self.name == "A") != opposite else -1]})
+
     def start(self, bzimage):
         ports = []
         for nr, name in enumerate(self.PORTS, 1):
@@ -109,7 +122,7 @@ class Host:
         with open(f"emulator-{self.name}.log", "wb") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", str(EMULATOR_LIMIT_S)] + emulator,
-                preexec_fn=self.lab.be_nice,
+                preexec_fn=self.settle,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for line in self.lines:
             self.lab.wait(lambda line=line: line.connect(self.lab.selector), 10, f"{self.name}'s port {line.path}")

@@ -10,8 +10,7 @@ and `kvmclock restore` there; both say what KVM's clock and TSC were, at one ins
 
 Truth is this machine's TSC. That of an emulated host is the physical one minus a constant, and lab/demo/hostclock.c finds
 the constant between two bounds, before and after the hops of a way. So what passed between an instant on one host and one on
-the other is known, to within those bounds; on a busy machine the emulator has been seen to let its TSC jump by milliseconds
-once in a while, and the bounds hold that. All hosts are told the same frequency.
+the other is known, to within those bounds. All hosts are told the same frequency.
 
 The hosts' CLOCK_REALTIME comes from an RTC of one second. It is set by this machine's, to the same precision.
 """
@@ -90,7 +89,7 @@ class ToolHost(Host):
         self.run('./hostclock answer "$(shared_memory)" & answer=$!')
         # With no more right to a processor than the host that is to answer.
         asked = subprocess.run(["./hostclock", "ask", self.shared, str(ASK_CYCLES)], capture_output=True, text=True, timeout=60,
-                               check=False, preexec_fn=self.lab.be_nice)
+                               check=False, preexec_fn=lambda: self.settle(opposite=True))
         if asked.returncode:
             raise DemoError(f"host {self.name} does not answer for its TSC: {asked.stderr.strip()}")
         self.run("wait $answer")
