@@ -614,11 +614,7 @@ static bool test_trace_line(void)
 	return check(set == 1 && all == 1, "%d by SET, %d in all", set, all);
 }
 
-static const struct {
-	const char *name;
-	bool (*run)(void);
-	const char *(*missing)(void);
-} tests[] = {
+static const struct kvmclock_test tests[] = {
 	{ "structure", test_structure },
 	{ "capability", test_capability },
 	{ "get", test_get },
@@ -656,19 +652,13 @@ static const struct {
 
 int main(int argc, char *argv[])
 {
-	const char *why;
 	int i;
 
 	kvmclock_start(ARRAY_SIZE(tests), 0);
 	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
 
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		why = tests[i].missing ? tests[i].missing() : NULL;
-		if (why)
-			ksft_test_result_skip("%s: %s\n", tests[i].name, why);
-		else
-			ksft_test_result(tests[i].run(), "%s\n", tests[i].name);
-	}
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		kvmclock_run_test(&tests[i], 0, NULL);
 
 	kvmclock_vm_destroy(&kc);
 	ksft_finished();

@@ -847,11 +847,7 @@ static bool test_trace(void)
 	return check(set == 1 && all == 1, "%d by SET, %d in all", set, all);
 }
 
-static const struct {
-	const char *name;
-	bool (*run)(void);
-	const char *(*missing)(void);
-} tests[] = {
+static const struct kvmclock_test tests[] = {
 	{ "opt_in", test_opt_in },
 	{ "opt_in_unknown_flags", test_opt_in_unknown_flags },
 	{ "opt_in_other_args", test_opt_in_other_args },
@@ -886,7 +882,6 @@ static const struct {
 
 int main(void)
 {
-	const char *why;
 	int i;
 
 	TEST_REQUIRE(kvmclock_knows(OPT_IN_FLAGS));
@@ -898,13 +893,8 @@ int main(void)
 	kvmclock_set(&kc, 1000 * NSEC_PER_SEC, 0, 0);
 	kvmclock_opt_in(&kc, KVM_CLOCK_GUEST_TSC);
 
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		why = tests[i].missing ? tests[i].missing() : NULL;
-		if (why)
-			ksft_test_result_skip("%s: %s\n", tests[i].name, why);
-		else
-			ksft_test_result(tests[i].run(), "%s\n", tests[i].name);
-	}
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		kvmclock_run_test(&tests[i], 0, NULL);
 
 	kvmclock_vm_destroy(&kc);
 	ksft_finished();

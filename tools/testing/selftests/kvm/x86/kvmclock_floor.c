@@ -603,13 +603,7 @@ static bool test_stats_not_raised(void)
 	       check(stat("clock_raised_max_ns") == peak, "%lu", stat("clock_raised_max_ns"));
 }
 
-static const struct {
-	const char *name;
-	bool (*run)(void);
-	const char *(*missing)(void);
-	/* Also without KVM_CLOCK_MONOTONIC, to show what it is for. */
-	bool always;
-} tests[] = {
+static const struct kvmclock_test tests[] = {
 	{ "stale_with_flag", test_stale_with_flag, .always = true },
 	{ "stale_without_flag", test_stale_without_flag, .always = true },
 	{ "stale_opted_in", test_stale_opted_in },
@@ -635,29 +629,16 @@ static const struct {
 	{ "stats_not_raised", test_stats_not_raised },
 };
 
-static const char *missing(int t)
-{
-	if (!tests[t].always && !kvmclock_knows(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC))
-		return "this KVM has no KVM_CLOCK_MONOTONIC";
-	return tests[t].missing ? tests[t].missing() : NULL;
-}
-
 int main(void)
 {
-	const char *why;
 	int i;
 
 	kvmclock_start(ARRAY_SIZE(tests), 0);
 	srandom(1);
 	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
 
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		why = missing(i);
-		if (why)
-			ksft_test_result_skip("%s: %s\n", tests[i].name, why);
-		else
-			ksft_test_result(tests[i].run(), "%s\n", tests[i].name);
-	}
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		kvmclock_run_test(&tests[i], KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC, NULL);
 
 	kvmclock_vm_destroy(&kc);
 	ksft_finished();

@@ -991,13 +991,7 @@ static const struct {
 	{ "other_source", test_other_source },
 };
 
-static const struct {
-	const char *name;
-	bool (*run)(void);
-	const char *(*missing)(void);
-	/* Also without KVM_CLOCK_GUEST_TSC, to show what it is for. */
-	bool always;
-} tests[] = {
+static const struct kvmclock_test tests[] = {
 	{ "pause_kvmclock", test_pause_kvmclock, .always = true },
 	{ "pause_tsc", test_pause_tsc, .always = true },
 	{ "get", test_get },
@@ -1026,37 +1020,23 @@ static const struct {
 #define NR_WAY_TESTS	((int)ARRAY_SIZE(way_tests))
 #define NR_TESTS	((int)ARRAY_SIZE(tests))
 
-static const char no_guest_tsc[] = "this KVM has no KVM_CLOCK_GUEST_TSC";
-
-static void run_test(int t)
-{
-	const char *name = kvmclock_modes()[mode].name;
-	const char *why = tests[t].missing ? tests[t].missing() : NULL;
-
-	if (!tests[t].always && !kvmclock_knows(KVM_CLOCK_GUEST_TSC))
-		why = no_guest_tsc;
-	if (why)
-		ksft_test_result_skip("%s %s: %s\n", tests[t].name, name, why);
-	else
-		ksft_test_result(tests[t].run(), "%s %s\n", tests[t].name, name);
-}
-
 static void run_tests(bool always)
 {
 	int t;
 
 	for (t = 0; t < NR_TESTS; t++)
 		if (tests[t].always == always)
-			run_test(t);
+			kvmclock_run_test(&tests[t], KVM_CLOCK_GUEST_TSC,
+					  kvmclock_modes()[mode].name);
 }
 
 static void run_way_test(int t, int way)
 {
-	const char *name = kvmclock_modes()[mode].name;
+	const char *name = kvmclock_modes()[mode].name, *why = kvmclock_lacks(KVM_CLOCK_GUEST_TSC);
 
-	if (!kvmclock_knows(KVM_CLOCK_GUEST_TSC))
+	if (why)
 		ksft_test_result_skip("%s_%s %s: %s\n", way_tests[t].name, ways[way].name, name,
-				      no_guest_tsc);
+				      why);
 	else
 		ksft_test_result(way_tests[t].run(way), "%s_%s %s\n", way_tests[t].name,
 				 ways[way].name, name);

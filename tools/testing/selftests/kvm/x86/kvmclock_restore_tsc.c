@@ -540,11 +540,7 @@ static const char *no_nested(void)
 
 /* ---- All cases ---- */
 
-static const struct {
-	const char *name;
-	bool (*run)(void);
-	const char *(*missing)(void);
-} tests[] = {
+static const struct kvmclock_test tests[] = {
 	/* First, while user space has not written a TSC. */
 	{ "msr_written_back", test_msr_written_back },
 	{ "msr_half_a_second", test_msr_half_a_second },
@@ -568,18 +564,13 @@ static const struct {
 
 static void run_mode(void)
 {
-	const char *name = kvmclock_modes()[mode].name, *why;
+	const char *name = kvmclock_modes()[mode].name;
 	int t;
 
 	kvmclock_vm_create(&kc, kvmclock_modes()[mode].khz, NR_VCPUS, MAX_VCPUS);
 	kvmclock_opt_in(&kc, KVM_CLOCK_GUEST_TSC);
-	for (t = 0; t < NR_TESTS; t++) {
-		why = tests[t].missing ? tests[t].missing() : NULL;
-		if (why)
-			ksft_test_result_skip("%s %s: %s\n", tests[t].name, name, why);
-		else
-			ksft_test_result(tests[t].run(), "%s %s\n", tests[t].name, name);
-	}
+	for (t = 0; t < NR_TESTS; t++)
+		kvmclock_run_test(&tests[t], 0, name);
 	kvmclock_vm_destroy(&kc);
 
 	for (t = 0; t < NR_DEADLINE_TESTS; t++)

@@ -98,7 +98,7 @@ static bool restore(void)
 
 static const char *no_guest_tsc(void)
 {
-	return kvmclock_knows(KVM_CLOCK_GUEST_TSC) ? NULL : "this KVM has no KVM_CLOCK_GUEST_TSC";
+	return kvmclock_lacks(KVM_CLOCK_GUEST_TSC);
 }
 
 /* ---- Xen ---- */

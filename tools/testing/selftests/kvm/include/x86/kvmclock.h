@@ -416,6 +416,16 @@ static inline bool kvmclock_knows(u32 flags)
 	return (kvm_check_cap(KVM_CAP_ADJUST_CLOCK) & flags) == flags;
 }
 
+/* Why a test that needs @flags cannot run on this KVM, or NULL. */
+static inline const char *kvmclock_lacks(u32 flags)
+{
+	if (flags & KVM_CLOCK_GUEST_TSC && !kvmclock_knows(KVM_CLOCK_GUEST_TSC))
+		return "this KVM has no KVM_CLOCK_GUEST_TSC";
+	if (flags & KVM_CLOCK_MONOTONIC && !kvmclock_knows(KVM_CLOCK_MONOTONIC))
+		return "this KVM has no KVM_CLOCK_MONOTONIC";
+	return NULL;
+}
+
 /* Opt in to @flags, in place of what the VM opted in to before; returns 0 or errno. */
 static inline int kvmclock_opt_in(struct kvmclock_vm *kc, u64 flags)
 {
@@ -610,6 +620,33 @@ static inline bool kvmclock_within(struct kvmclock_series *series, const char *k
 			       ##__VA_ARGS__);					\
 	__ok;									\
 })
+
+/* ---- Tables of tests ---- */
+
+struct kvmclock_test {
+	const char *name;
+	bool (*run)(void);
+	/* Why it cannot run here, or NULL. */
+	const char *(*missing)(void);
+	/* Run it without the flags that the others need, too: it shows what they are for. */
+	bool always;
+};
+
+/* Run @test, or skip it; its result has the name of @mode as well if there is one. */
+static inline void kvmclock_run_test(const struct kvmclock_test *test, u32 flags, const char *mode)
+{
+	const char *why = test->always ? NULL : kvmclock_lacks(flags);
+	const char *blank = mode ? " " : "";
+
+	if (!mode)
+		mode = "";
+	if (!why && test->missing)
+		why = test->missing();
+	if (why)
+		ksft_test_result_skip("%s%s%s: %s\n", test->name, blank, mode, why);
+	else
+		ksft_test_result(test->run(), "%s%s%s\n", test->name, blank, mode);
+}
 
 /* ---- The state that user space and the guest see ---- */
 
