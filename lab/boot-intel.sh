@@ -16,12 +16,13 @@ make_iso() {
 	cp "$IMAGE/bzImage" "$iso/bzImage"
 	run_initrd "$iso/initrd"
 	# noxsave: the model's XSTATE size is inconsistent, and the kernel crashes on it. tsc_early_khz: the model's CPUID
-	# says 3.5 GHz, but its TSC runs at the `ips` below.
+	# says 3.5 GHz, but its TSC runs at the `ips` below. clearcpuid: Linux would put a TSC right that was reset before KVM
+	# gets to see it.
 	cat >"$iso/isolinux/isolinux.cfg" <<-END
 		default host
 		label host
 		kernel /bzImage
-		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable noxsave tsc_early_khz=${TSC_KHZ-$HOST_KHZ} lab=intel quiet ${APPEND:-}
+		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable clearcpuid=tsc_adjust noxsave tsc_early_khz=${TSC_KHZ-$HOST_KHZ} lab=intel quiet ${APPEND:-}
 	END
 	genisoimage -quiet -o "$RUN/host.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
 		-boot-load-size 4 -boot-info-table "$iso"

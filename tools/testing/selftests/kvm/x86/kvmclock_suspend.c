@@ -10,25 +10,9 @@
  */
 #include "kvmclock.h"
 
-#define PM_TEST		"/sys/power/pm_test"
-#define PM_STATE	"/sys/power/state"
-#define PM_TEST_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
-
 #define NR_VCPUS	2
 
 static const char * const levels[] = { "freezer", "processors", "core" };
-
-/* Whether the host can be suspended to memory, which all levels need. */
-static bool host_can_suspend(void)
-{
-	return kvmclock_may_change_host() && kvmclock_sysfs_write(PM_TEST, "none") &&
-	       !access(PM_STATE, W_OK);
-}
-
-static bool suspend(const char *level)
-{
-	return kvmclock_sysfs_write(PM_TEST, level) && kvmclock_sysfs_write(PM_STATE, "mem");
-}
 
 static bool all_stopped(const struct kvmclock_shot *shot)
 {
@@ -62,7 +46,7 @@ static void test_level(const char *level)
 	kvmclock_shoot(&kc, &before);
 	first = kvmclock_get(&kc);
 
-	ksft_test_result(suspend(level), "suspend %s\n", level);
+	ksft_test_result(kvmclock_suspend_host(level), "suspend %s\n", level);
 
 	last = kvmclock_get(&kc);
 	kvmclock_settle(&kc);
@@ -84,13 +68,11 @@ int main(void)
 	int i;
 
 	kvmclock_start(4 * ARRAY_SIZE(levels), 0);
-	if (!host_can_suspend())
+	if (!kvmclock_can_suspend_host())
 		ksft_exit_skip("The host cannot be suspended\n");
 
-	kvmclock_sysfs_write(PM_TEST_DELAY, "0");
 	for (i = 0; i < ARRAY_SIZE(levels); i++)
 		test_level(levels[i]);
-	kvmclock_sysfs_write(PM_TEST, "none");
 
 	ksft_finished();
 }

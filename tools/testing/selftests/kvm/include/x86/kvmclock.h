@@ -872,6 +872,28 @@ static inline const char *kvmclock_other_clocksource(void)
 	return NULL;
 }
 
+#define KVMCLOCK_PM_TEST	"/sys/power/pm_test"
+#define KVMCLOCK_PM_STATE	"/sys/power/state"
+#define KVMCLOCK_PM_TEST_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
+
+static inline bool kvmclock_can_suspend_host(void)
+{
+	return kvmclock_may_change_host() && kvmclock_sysfs_write(KVMCLOCK_PM_TEST, "none") &&
+	       !access(KVMCLOCK_PM_STATE, W_OK);
+}
+
+/* Go through the motions of suspending the host to memory, up to @level. */
+static inline bool kvmclock_suspend_host(const char *level)
+{
+	bool ok;
+
+	kvmclock_sysfs_write(KVMCLOCK_PM_TEST_DELAY, "0");
+	ok = kvmclock_sysfs_write(KVMCLOCK_PM_TEST, level) &&
+	     kvmclock_sysfs_write(KVMCLOCK_PM_STATE, "mem");
+	kvmclock_sysfs_write(KVMCLOCK_PM_TEST, "none");
+	return ok;
+}
+
 /*
  * Poll until GET's flags are @flags, for 2 s at most; but do not wait for long
  * again for what did not come once.
