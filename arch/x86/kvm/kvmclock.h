@@ -97,6 +97,7 @@ void kvmclock_tsc_offset_written(struct kvm_vcpu *vcpu);
 void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now);
 void kvmclock_vcpu_load(struct kvm_vcpu *vcpu, int cpu);
 void kvmclock_host_cpu_up(void);
+u32 kvmclock_vm_khz(struct kvm *kvm);
 u64 kvmclock_default_ratio(struct kvm *kvm);
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 offset);

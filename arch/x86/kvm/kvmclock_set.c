@@ -160,14 +160,15 @@ static bool kvmclock_tsc_has_passed(const struct kvm_clock_data *data,
 /*
  * Evaluate the line that @data describes at the TSC that was planned.  It must be
  * a line for a TSC of the VM's frequency, as far as KVM takes frequencies for the
- * same.
+ * same: neither the host that the line comes from nor this one need run at just
+ * the frequency that the guest was told.
  */
-static int kvmclock_plan_line(const struct kvmclock_instant *now, const struct kvm_clock_data *data,
-			      struct kvmclock_plan *plan)
+static int kvmclock_plan_line(struct kvm *kvm, const struct kvmclock_instant *now,
+			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
 {
+	u64 freq = kvmclock_guest_freq(kvmclock_vm_khz(kvm), kvm_caps.default_tsc_scaling_ratio);
 	struct kvmclock_track *track = &plan->track;
 	u64 tsc = kvm_scale_tsc(now->tsc, track->ratio) + plan->offset;
-	u64 freq = kvmclock_guest_freq(kvmclock_host_khz() ? : tsc_khz, track->ratio);
 	u64 ns;
 
 	track->line = (struct pvclock_vcpu_time_info) {
@@ -241,7 +242,7 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvmclock_instant 
 	if (plan->moves_tsc && !locked)
 		return -EBUSY;
 
-	r = kvmclock_plan_line(now, data, plan);
+	r = kvmclock_plan_line(kvm, now, data, plan);
 	plan->is_current = !r && kvmclock_is_current(kvm, now, plan);
 	return r;
 }

@@ -229,6 +229,18 @@ void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 	kvmclock_update(vcpu->kvm);
 }
 
+/* The frequency that the guest was told, or will be. */
+u32 kvmclock_vm_khz(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		return READ_ONCE(vcpu->arch.virtual_tsc_khz);
+
+	return READ_ONCE(kvm->arch.default_tsc_khz);
+}
+
 /*
  * The scaling ratio that a vCPU gets which is created now, or 0 if its TSC cannot
  * run at the VM's frequency without catching up.
@@ -276,7 +288,6 @@ u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now,
 	u64 scaled_tsc = kvm_scale_tsc(now->tsc, ratio), tsc = scaled_tsc + offset;
 	struct kvm_clock *clock = &kvm->arch.clock;
 	u64 cycles = offset - clock->cur_tsc_offset;
-	u32 khz = READ_ONCE(kvm->arch.default_tsc_khz);
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 	int matched = 0;
@@ -287,10 +298,9 @@ u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now,
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		kvmclock_note_tsc_move(vcpu, scaled_tsc, cycles);
 		matched += vcpu->arch.clock.this_tsc_generation == clock->cur_tsc_generation;
-		khz = vcpu->arch.virtual_tsc_khz;
 	}
 	clock->nr_vcpus_matched_tsc = max(matched - 1, 0);
-	kvmclock_note_tsc_write(clock, offset, tsc, now->boot_ns, khz);
+	kvmclock_note_tsc_write(clock, offset, tsc, now->boot_ns, kvmclock_vm_khz(kvm));
 	clock->user_set_tsc = true;
 
 	return cycles;

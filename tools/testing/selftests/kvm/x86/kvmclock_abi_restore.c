@@ -645,6 +645,36 @@ static bool test_frequency_outside(void)
 	return frequency(false);
 }
 
+/*
+ * A VM that was told another frequency than the host's, but one that KVM takes for
+ * the same: its lines come from hosts near the one that it was told.
+ */
+static bool test_frequency_told(void)
+{
+	s64 ppb = kvmclock_tolerance_ppm() * 1000 * 4 / 5;
+	unsigned long khz = kvmclock_host_khz();
+	struct kvm_clock_data data;
+	struct kvmclock_vm vm;
+	bool ok = true;
+	int sign, err;
+
+	khz += khz * ppb / NSEC_PER_SEC;
+	kvmclock_vm_create(&vm, 0, NR_VCPUS, NR_VCPUS);
+	vcpu_ioctl(vm.vcpu[0], KVM_SET_TSC_KHZ, (void *)khz);
+	vcpu_ioctl(vm.vcpu[1], KVM_SET_TSC_KHZ, (void *)khz);
+	kvmclock_opt_in(&vm, KVM_CLOCK_GUEST_TSC);
+
+	for (sign = -1; sign <= 1; sign += 2) {
+		data = kvmclock_get(&vm);
+		data.flags = KVM_CLOCK_GUEST_TSC | KVM_CLOCK_HOST_TSC;
+		set_frequency(&data, sign > 0 ? 2 * ppb : -ppb / 2);
+		err = kvmclock_try_set(&vm, &data);
+		ok &= check(err == (sign > 0 ? 0 : ERANGE), "%+d: errno %d", sign, err);
+	}
+	kvmclock_vm_destroy(&vm);
+	return ok;
+}
+
 /* Legal for a line, but for no TSC of this VM's frequency. */
 static bool test_shifts(void)
 {
@@ -867,6 +897,7 @@ static const struct kvmclock_test tests[] = {
 	{ "ebusy_ioctl", test_ebusy_ioctl },
 	{ "frequency_inside", test_frequency_inside },
 	{ "frequency_outside", test_frequency_outside },
+	{ "frequency_told", test_frequency_told },
 	{ "shifts", test_shifts },
 	{ "guest_tsc_ahead", test_guest_tsc_ahead },
 	{ "host_tsc_ahead", test_host_tsc_ahead },
