@@ -96,16 +96,22 @@ static void kvmclock_write_hyperv_page(struct kvm *kvm, struct pvclock_vcpu_time
 static void kvmclock_write_hyperv_page(struct kvm *kvm, struct pvclock_vcpu_time_info *line) {}
 #endif
 
-/* Get the line that @vcpu computes with: in terms of its own TSC. */
+/*
+ * Get the line that @vcpu computes with: in terms of its own TSC.  Until @vcpu has
+ * announced that its TSC offset is another, its line is not for the others, which
+ * may be in the guest.
+ */
 static void kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
 	*line = clock->use_master_clock ? clock->line : vcpu->arch.clock.line;
-	line->tsc_timestamp += READ_ONCE(vcpu->arch.l1_tsc_offset);
-	line->flags = clock->tsc_stable ? PVCLOCK_TSC_STABLE_BIT : 0;
+	line->tsc_timestamp += offset;
+	line->flags = clock->tsc_stable && offset == clock->tsc_offset ?
+		      PVCLOCK_TSC_STABLE_BIT : 0;
 }
 
 /* Write all of @vcpu's pages, and the VM's Hyper-V page if it waits for it. */

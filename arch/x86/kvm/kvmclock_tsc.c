@@ -25,15 +25,12 @@ void kvm_get_time_scale(u64 scaled_hz, u64 base_hz, s8 *shift, u32 *mul)
 /*
  * After @vcpu's TSC offset has changed: its pages are to be rewritten, and with
  * them those of all vCPUs if PVCLOCK_TSC_STABLE_BIT has to follow.  The latter
- * is found out by the first vCPU that enters the guest again, because the offset
- * may be written with preemption disabled.  No vCPU need be kicked: the line is
- * the same, and @vcpu, the only one whose TSC is another, is not in the guest.
+ * is found out by @vcpu when it enters the guest again, because the offset may be
+ * written with preemption disabled.  Until then the others go on: the line is the
+ * same, and so are their TSCs.
  */
 void kvmclock_tsc_offset_written(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu *other;
-	unsigned long i;
-
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 
 	/*
@@ -41,11 +38,8 @@ void kvmclock_tsc_offset_written(struct kvm_vcpu *vcpu)
 	 * finds the new offset.  Pairs with smp_store_mb() in kvmclock_redraw().
 	 */
 	smp_mb__after_atomic();
-	if (!READ_ONCE(vcpu->kvm->arch.clock.use_master_clock))
-		return;
-
-	kvm_for_each_vcpu(i, other, vcpu->kvm)
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, other);
+	if (READ_ONCE(vcpu->kvm->arch.clock.use_master_clock))
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
 /*
