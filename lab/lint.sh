@@ -48,7 +48,7 @@ for f in sys.argv[1:]: compile(open(f).read(), f, "exec")'
 # Fragments are no files that checkpatch understands; the series' check sees them as patches.
 checkpatch_files() {
 	local files
-	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 lab/demo lab/fuzz | grep -E '\.([ch]|rst)$')
+	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 lab/bench lab/demo lab/fuzz | grep -E '\.([ch]|rst)$')
 	cd "$ROOT"
 	checkpatch "$OURS" "$LOG/checkpatch.out" --file "${files[@]}" || { cat "$LOG/checkpatch.out"; return 1; }
 }
@@ -96,6 +96,7 @@ verdict "python compiles" compile_python
 verdict "tests of the overlay" python3 "$ROOT/lab/test_overlay.py"
 verdict "semantic patches all effective, every file in one commit" "$ROOT/lab/apply.py" "$BASE" --strict
 verdict "nothing mentions what was removed" "$ROOT/lab/leftovers.py" "$OURS"
+verdict "calls go down the stairs only" "$ROOT/lab/stairs.py"
 verdict "checkpatch --strict" checkpatch_files
 verdict "checkpatch-known is current" known_is_current
 verdict "sparse" run_sparse
