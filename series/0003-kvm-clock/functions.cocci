@@ -9,6 +9,8 @@ identifier f = {
 	kvm_get_walltime_and_clockread,
 	// arithmetic
 	div_frac, kvm_get_time_scale,
+	// frequency of a TSC
+	adjust_tsc_khz, set_tsc_khz, kvm_set_tsc_khz,
 	// TSC synchronisation that carries clock state
 	compute_guest_tsc, kvm_track_tsc_matching, kvm_check_tsc_unstable,
 	__kvm_synchronize_tsc, kvm_synchronize_tsc,
@@ -25,7 +27,10 @@ identifier f = {
 	kvmclock_cpu_down_prep, tsc_khz_changed, kvm_hyperv_tsc_notifier,
 	__kvmclock_cpufreq_notifier, kvmclock_cpufreq_notifier, kvmclock_cpu_online,
 	kvm_timer_init, pvclock_gtod_update_fn, pvclock_irq_work_fn, pvclock_gtod_notify,
-	kvm_pv_clock_pairing
+	kvm_pv_clock_pairing,
+	// Hyper-V: the reference TSC page and counter
+	compute_tsc_page_parameters, tsc_page_update_unsafe, kvm_hv_setup_tsc_page,
+	kvm_hv_request_tsc_page_update, get_time_ref_counter
 };
 @@
 - T f(...) { ... }

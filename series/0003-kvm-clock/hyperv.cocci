@@ -1,11 +1,11 @@
-// The page is set up by an update of any vCPU; the line stays what it is.
-@tsc_page_msr@ expression v; @@
-- kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, v);
-+ kvm_make_request(KVM_REQ_CLOCK_UPDATE, v);
-
-// Without a stable TSC the page is invalid but not broken: it is made valid by
-// the first update after the TSC has become stable again.
-@tsc_page_pending@ expression E1, E2; @@
-  if (!compute_tsc_page_parameters(E1, E2))
-- 	goto out_err;
-+ 	return;
+// The reference TSC page is the clock's.
+@tsc_page_msr@ expression hv, vcpu, data, host; @@
+  hv->hv_tsc_page = data;
+- if (hv->hv_tsc_page & HV_X64_MSR_TSC_REFERENCE_ENABLE) {
+- 	if (!host) { hv->hv_tsc_page_status = HV_TSC_PAGE_GUEST_CHANGED; }
+- 	else { hv->hv_tsc_page_status = HV_TSC_PAGE_HOST_CHANGED; }
+- 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+- } else {
+- 	hv->hv_tsc_page_status = HV_TSC_PAGE_UNSET;
+- }
++ kvmclock_set_hyperv_page(vcpu, data, host);

@@ -11,6 +11,14 @@
 - T f;
   ...
   };
+@hv_fields@ type T; identifier f = {hv_tsc_page_status, tsc_ref}; @@
+  struct kvm_hv {
+  ...
+- T f;
+  ...
+  };
+@hv_status@ @@
+- enum hv_tsc_page_status { ... };
 @arch_member@ @@
   struct kvm_arch {
   ...

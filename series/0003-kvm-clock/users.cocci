@@ -5,7 +5,7 @@
 - T f(...);
 
 // Fields that moved to struct kvm_clock and struct kvm_vcpu_clock.
-@fields@ expression v; identifier f = {wall_clock, last_guest_tsc, last_host_tsc}; @@
+@fields@ expression v; identifier f = {wall_clock}; @@
 - v->arch.f
 + v->arch.clock.f
 @system_time@ expression v; @@

@@ -15,18 +15,39 @@
 + if (unlikely(r))
 + 	goto out;
 
+@look@ symbol vcpu; statement S; @@
+  vcpu_enter_guest(...) {
+  ... when any
++ kvmclock_look_for_changes(vcpu);
++
+  if (kvm_request_pending(vcpu)) S
+  ... when any
+  }
+
+// What a guest's TSC was when it ran last follows from the host's when it was put.
+@last_guest_tsc@ symbol vcpu; @@
+- vcpu->arch.last_guest_tsc = kvm_read_l1_tsc(vcpu, rdtsc());
+@put@ symbol vcpu; @@
+  kvm_arch_vcpu_put(...) {
+  ...
+- vcpu->arch.last_host_tsc = rdtsc();
++ kvmclock_vcpu_put(vcpu);
+  }
+
 // A vCPU is loaded.  The restart of the Hyper-V timer, which stays, must follow.
 @load@ symbol vcpu, cpu; statement S1, S2, S3; identifier d; expression E; @@
   kvm_arch_vcpu_load(...) {
   ...
 - if (unlikely(vcpu->arch.tsc_offset_adjustment)) S1
-+ kvmclock_vcpu_load(vcpu, cpu);
++ kvmclock_vcpu_load(vcpu);
   ...
   if (unlikely(vcpu->cpu != cpu) || kvm_check_tsc_unstable()) {
 - 	s64 d = E;
 - 	if (d < 0)
 - 		mark_tsc_unstable(...);
 - 	if (kvm_check_tsc_unstable()) S2
++ 	kvmclock_vcpu_moved(vcpu);
++
   	...
 - 	if (!vcpu->kvm->arch.use_master_clock || vcpu->cpu == -1) S3
   	...
@@ -112,27 +133,35 @@
   }
 
 // The writers of a vCPU's TSC offset and frequency.
-@offset_written@ symbol vcpu; @@
-  kvm_vcpu_write_tsc_offset(...) {
-  ...
-  kvm_x86_call(write_tsc_offset)(vcpu);
-+ kvmclock_tsc_offset_written(vcpu);
-  }
-@khz_set@ symbol vcpu; expression khz, scaled; @@
-  kvm_set_tsc_khz(...) {
+@offset_writer@ parameter list ps; @@
+- void kvm_vcpu_write_tsc_offset(ps)
++ void __kvm_vcpu_write_tsc_offset(ps)
+  { ... }
+@multiplier_proto@ @@
+- static void kvm_vcpu_write_tsc_multiplier(...);
+@multiplier_writer@ parameter list ps; @@
+- static void kvm_vcpu_write_tsc_multiplier(ps)
++ void kvm_vcpu_write_tsc_multiplier(ps)
+  { ... }
+@init_khz@ expression vcpu, khz; @@
+  kvm_arch_vcpu_create(...) {
   ... when any
-- return set_tsc_khz(vcpu, khz, scaled);
-+ return kvmclock_tsc_khz_set(vcpu, set_tsc_khz(vcpu, khz, scaled), scaled);
+- kvm_set_tsc_khz(vcpu, khz);
++ kvmclock_init_tsc_khz(vcpu);
+  ... when any
+  }
+@destroy@ expression vcpu; @@
+  kvm_arch_vcpu_destroy(...) {
+  ... when any
+- kvmclock_reset(vcpu);
++ kvmclock_destroy_vcpu(vcpu);
+  ... when any
   }
 
-// The VM's frequency, as vCPUs that are yet to be created will have it.
+// By how much a vCPU's frequency may be off the host's without scaling.
 @tolerance@ @@
 - static u32 __read_mostly tsc_tolerance_ppm = 250;
 + u32 __read_mostly tsc_tolerance_ppm = 250;
-@adjust_khz@ parameter list ps; @@
-- static u32 adjust_tsc_khz(ps)
-+ u32 adjust_tsc_khz(ps)
-  { ... }
 
 // A VMM opts in to new flags.
 @enable_cap@ symbol kvm, cap; @@

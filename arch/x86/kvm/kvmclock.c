@@ -16,17 +16,15 @@
  * and each vCPU gets a line of its own when it is loaded.
  *
  * A line is redrawn for the causes of enum kvmclock_cause only, with all vCPUs
- * out of the guest from before the instant is taken until all pages are written.
+ * out of the guest from before the instant is taken until the pages are written.
  * See Documentation/virt/kvm/x86/kvmclock.rst.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
+#include <linux/random.h>
 #include <linux/ratelimit.h>
 
-#include <asm/vdso/clocksource.h>
-
-#include "hyperv.h"
 #include "kvmclock.h"
 #include "kvmclock_math.h"
 #include "trace.h"
@@ -40,7 +38,7 @@
  * for rounding.  Both round down to 1 ns; and @line knows whole cycles of its TSC
  * only, which with scaling do not begin when the host's do: one cycle, rounded up.
  */
-static s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
+s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
 {
 	return kvmclock_scale_delta(1, line->tsc_to_system_mul, line->tsc_shift) + 2;
 }
@@ -60,20 +58,26 @@ u64 kvmclock_guest_freq(u32 khz, u64 ratio)
 	return max(freq, 1000ULL << KVMCLOCK_HZ_FRAC_BITS);
 }
 
-/*
- * Draw @line through @ns at @now, for a TSC scaled by @ratio.  If it is to go on
- * from @from, extend that one where the rate is the same, and where it is not, do
- * not fall below it by rounding.
- */
-static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_instant *now,
-			  u64 ns, u32 khz, u64 ratio, const struct kvmclock_track *from)
+/* Have @line lead through another point, at the rate that it has. */
+static void kvmclock_move_line(struct pvclock_vcpu_time_info *line, u64 host_tsc, u64 ns,
+			       u64 ratio)
 {
-	line->tsc_timestamp = kvm_scale_tsc(now->tsc, ratio);
+	line->tsc_timestamp = kvm_scale_tsc(host_tsc, ratio);
 	line->system_time = ns;
-	kvmclock_line_set_rate(line, kvmclock_guest_freq(khz, ratio));
+}
 
-	if (!from)
-		return;
+/*
+ * Draw @line through @point, for a TSC scaled by @ratio.  If it is to go on from
+ * another line, extend that one where the rate is the same, and where it is not,
+ * do not fall below it by rounding.
+ */
+static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_point *point,
+			  u64 ratio)
+{
+	const struct kvmclock_track *from = &point->from;
+
+	kvmclock_move_line(line, point->tsc, point->ns, ratio);
+	kvmclock_line_set_rate(line, kvmclock_guest_freq(point->khz, ratio));
 
 	if (from->ratio == ratio && kvmclock_same_rate(&from->line, line))
 		*line = from->line;
@@ -81,28 +85,92 @@ static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmc
 		line->system_time += from->slack_ns;
 }
 
+/* Draw @vcpu's own line, for host clock mode. */
+void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_point *point)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	vclock->ratio = vclock->tsc_ratio;
+	vclock->redraws = clock->redraws;
+	kvmclock_draw(&vclock->line, point, vclock->ratio);
+}
+
+/* The host's TSC was reset, and the clock does not know yet. */
+static bool kvmclock_missed_tsc_reset(const struct kvm_clock *clock)
+{
+	return clock->tsc_resets != READ_ONCE(kvmclock_tsc_resets);
+}
+
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
 {
-	if (clock->use_master_clock)
+	if (clock->use_master_clock && !kvmclock_missed_tsc_reset(clock))
 		return kvmclock_line_ns(&clock->line, kvm_scale_tsc(now->tsc, clock->ratio));
 
-	return now->boot_ns + clock->offset;
+	return kvmclock_boot_ns(now) + clock->offset;
+}
+
+/* What it takes to compute the clock at an instant. */
+struct kvmclock_value {
+	bool master;
+	u64 ratio;
+	struct pvclock_vcpu_time_info line;
+	s64 offset;
+};
+
+/*
+ * Copy what is written together.  To be repeated as long as @sc says, which KCSAN
+ * does not know any more behind a call that has such a loop of its own: copy first.
+ */
+static void kvmclock_copy_value(const struct kvm_clock *clock, struct kvmclock_value *value)
+{
+	value->master = clock->use_master_clock;
+	value->ratio = clock->ratio;
+	value->line = clock->line;
+	value->offset = clock->offset;
+}
+
+static u64 kvmclock_value_ns(const struct kvmclock_value *value,
+			     const struct kvmclock_instant *now)
+{
+	if (value->master)
+		return kvmclock_line_ns(&value->line, kvm_scale_tsc(now->tsc, value->ratio));
+
+	return kvmclock_boot_ns(now) + value->offset;
 }
 
 /* Read the clock at one instant on the host, which is passed on. */
 static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_value value;
 	unsigned int seq;
-	u64 ns;
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
+		kvmclock_copy_value(clock, &value);
 		kvmclock_get_instant(id, now);
-		ns = kvmclock_ns(clock, now);
 	} while (read_seqcount_retry(&clock->sc, seq));
 
-	return ns;
+	return kvmclock_value_ns(&value, now);
+}
+
+/* In master clock mode, the TSC and the line are enough.  Fails in host clock mode. */
+static bool kvmclock_read_line(struct kvm *kvm, u64 *ns)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	unsigned int seq;
+	bool master;
+
+	do {
+		seq = read_seqcount_begin(&clock->sc);
+		master = clock->use_master_clock;
+		*ns = kvmclock_line_ns(&clock->line, kvm_scale_tsc(rdtsc_ordered(), clock->ratio));
+	} while (read_seqcount_retry(&clock->sc, seq));
+
+	return master;
 }
 
 /*
@@ -110,7 +178,7 @@ static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant 
  * Either who sets the clock finds that noted, or the guest is given what the
  * clock was set to.
  */
-void kvmclock_note_reading(struct kvm *kvm)
+static void kvmclock_note_reading(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 
@@ -125,8 +193,12 @@ void kvmclock_note_reading(struct kvm *kvm)
 u64 get_kvmclock_ns(struct kvm *kvm)
 {
 	struct kvmclock_instant now;
+	u64 ns;
 
 	kvmclock_note_reading(kvm);
+	if (likely(kvmclock_read_line(kvm, &ns)))
+		return ns;
+
 	return kvmclock_read(kvm, CLOCK_REALTIME, &now);
 }
 
@@ -179,170 +251,375 @@ static u32 kvmclock_get_flags(struct kvm *kvm, bool master, bool tsc_based)
 
 void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
-	struct pvclock_vcpu_time_info line;
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvmclock_value value;
 	struct kvmclock_instant now;
-	u64 scaled_tsc, guest_tsc;
+	u64 tsc_offset;
 	unsigned int seq;
-	s64 offset;
-	bool master;
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
+		kvmclock_copy_value(clock, &value);
+		tsc_offset = READ_ONCE(clock->cur_tsc_offset);
 		kvmclock_get_instant(CLOCK_REALTIME, &now);
-		master = clock->use_master_clock;
-		line = clock->line;
-		offset = clock->offset;
-		scaled_tsc = kvm_scale_tsc(now.tsc, clock->ratio);
-		guest_tsc = scaled_tsc + READ_ONCE(clock->cur_tsc_offset);
 	} while (read_seqcount_retry(&clock->sc, seq));
 
-	data->clock = master ? kvmclock_line_ns(&line, scaled_tsc) : now.boot_ns + offset;
-	data->flags = kvmclock_get_flags(kvm, master, now.tsc_based);
+	data->clock = kvmclock_value_ns(&value, &now);
+	data->flags = kvmclock_get_flags(kvm, value.master, now.tsc_based);
 
 	if (data->flags & KVM_CLOCK_REALTIME)
 		data->realtime = now.sys_ns;
 	if (data->flags & KVM_CLOCK_TSC_STABLE)
 		data->host_tsc = now.tsc;
 	if (data->flags & KVM_CLOCK_GUEST_TSC) {
-		data->guest_tsc = guest_tsc;
-		data->tsc_to_system_mul = line.tsc_to_system_mul;
-		data->tsc_shift = line.tsc_shift;
+		data->guest_tsc = kvm_scale_tsc(now.tsc, value.ratio) + tsc_offset;
+		data->tsc_to_system_mul = value.line.tsc_to_system_mul;
+		data->tsc_shift = value.line.tsc_shift;
 	}
 }
 
-/*
- * The master clock needs a host clocksource that is the TSC, and guest TSCs that
- * are the host's, all scaled in the same way and shifted by any offset.  @ratio
- * is the vCPUs' scaling ratio then, or that of the vCPUs to come.
- */
-bool kvmclock_can_use_master_clock(struct kvm *kvm, const struct kvmclock_instant *now,
-				   u64 *ratio)
+/* All pages are to be written again. */
+static void kvmclock_start_publishing(struct kvm_clock *clock)
 {
-	const struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
+	lockdep_assert_held(&clock->tsc_write_lock);
 
-	*ratio = 0;
-	if (!now->tsc_based || clock->backwards_tsc_observed || clock->boot_vcpu_runs_old_kvmclock)
-		return false;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		u64 vcpu_ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
-
-		if (READ_ONCE(vcpu->arch.tsc_catchup))
-			return false;
-		if (*ratio && *ratio != vcpu_ratio)
-			return false;
-		*ratio = vcpu_ratio;
-	}
-
-	if (!*ratio)
-		*ratio = kvmclock_default_ratio(kvm);
-	return *ratio;
-}
-
-/* Without vCPUs, the clock is the host's, unless they are to join a restored TSC. */
-static bool kvmclock_choose_mode(struct kvm *kvm, const struct kvmclock_instant *now, u64 *ratio)
-{
-	return kvmclock_can_use_master_clock(kvm, now, ratio) &&
-	       (atomic_read(&kvm->online_vcpus) || kvm->arch.clock.cur_tsc_generation);
+	WRITE_ONCE(clock->generation, clock->generation + 1);
 }
 
 /*
  * Guests may compare readings through the pages of different vCPUs, as the vDSO
- * does with PVCLOCK_TSC_STABLE_BIT, only if the vCPUs read the same TSC.  @offset
- * is the vCPUs' TSC offset then, else 0.  vCPUs whose creation is not complete
- * have no TSC offset yet.
+ * does with PVCLOCK_TSC_STABLE_BIT, only if the vCPUs read the same TSC.
  */
-static bool kvmclock_tsc_offsets_match(struct kvm *kvm, u64 *offset)
+static bool kvmclock_tsc_is_stable(const struct kvm_clock *clock)
 {
-	struct kvm_vcpu *vcpu;
-	bool found = false;
-	unsigned long i;
-
-	*offset = 0;
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		u64 vcpu_offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
-
-		if (!READ_ONCE(vcpu->arch.clock.tsc_synchronized))
-			continue;
-		if (found && vcpu_offset != *offset) {
-			*offset = 0;
-			return false;
-		}
-		*offset = vcpu_offset;
-		found = true;
-	}
-
-	return true;
+	return clock->use_master_clock && !clock->nr_offset_steps;
 }
 
-/* The pages' flag, and Hyper-V's page for all vCPUs, depend on the TSC offsets. */
-static void kvmclock_note_tsc_offsets(struct kvm *kvm)
+/* Add @count for each of two vCPUs beside each other in the list that differ. */
+static void kvmclock_count_steps(struct kvm_clock *clock, const struct list_head *a,
+				 const struct list_head *b, int count)
+{
+	const struct kvm_vcpu_clock *left, *right;
+
+	if (a == &clock->vcpus || b == &clock->vcpus)
+		return;
+
+	left = list_entry(a, struct kvm_vcpu_clock, node);
+	right = list_entry(b, struct kvm_vcpu_clock, node);
+	if (left->tsc_offset != right->tsc_offset)
+		clock->nr_offset_steps += count;
+	if (left->tsc_ratio != right->tsc_ratio)
+		clock->nr_ratio_steps += count;
+}
+
+/* Count @vclock, which is in the list, in or out. */
+static void kvmclock_count_vcpu(struct kvm_clock *clock, const struct kvm_vcpu_clock *vclock,
+				int count)
+{
+	kvmclock_count_steps(clock, vclock->node.prev, &vclock->node, count);
+	kvmclock_count_steps(clock, &vclock->node, vclock->node.next, count);
+	if (vclock->catching_up)
+		clock->nr_catching_up += count;
+}
+
+/* @vcpu's own view of its TSC is not for others, who may look while it changes. */
+static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+
+	vclock->tsc_offset = vcpu->arch.l1_tsc_offset;
+	vclock->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	vclock->tsc_khz = vcpu->arch.virtual_tsc_khz;
+	vclock->catching_up = vcpu->arch.tsc_catchup;
+}
+
+/*
+ * After @vcpu's TSC has changed in any way: its TSC offset, its frequency, or
+ * whether it has to catch up.  If PVCLOCK_TSC_STABLE_BIT follows, all pages do, and
+ * @vcpu writes them before it enters the guest with its new TSC.  The others may
+ * stay there: the line is the same, and so are their TSCs.
+ */
+void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	bool stable = kvmclock_tsc_is_stable(clock);
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	/* While it is created, a vCPU has no TSC yet. */
+	if (list_empty(&vclock->node))
+		return;
+
+	kvmclock_count_vcpu(clock, vclock, -1);
+	kvmclock_copy_tsc(vcpu);
+	kvmclock_count_vcpu(clock, vclock, 1);
+
+	if (kvmclock_tsc_is_stable(clock) != stable)
+		kvmclock_start_publishing(clock);
+}
+
+/* @vcpu has a TSC from now on. */
+void kvmclock_join(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	bool stable = kvmclock_tsc_is_stable(clock);
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	kvmclock_copy_tsc(vcpu);
+	vclock->redraws = clock->redraws;
+	if (vcpu->arch.guest_tsc_protected)
+		WRITE_ONCE(clock->tsc_protected, true);
+
+	list_add_tail(&vclock->node, &clock->vcpus);
+	clock->nr_vcpus++;
+	kvmclock_count_vcpu(clock, vclock, 1);
+	if (kvmclock_tsc_is_stable(clock) != stable)
+		kvmclock_start_publishing(clock);
+}
+
+/* @vcpu is destroyed, and with it the VM; or it could not be created. */
+void kvmclock_leave(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	if (!list_empty(&vclock->stale)) {
+		list_del_init(&vclock->stale);
+		WRITE_ONCE(clock->nr_stale, clock->nr_stale - 1);
+	}
+	if (list_empty(&vclock->node))
+		return;
+
+	kvmclock_count_vcpu(clock, vclock, -1);
+	list_del_init(&vclock->node);
+	clock->nr_vcpus--;
+}
+
+/* The vCPU that has had its TSC first, if any. */
+static struct kvm_vcpu_clock *kvmclock_first_vcpu(struct kvm_clock *clock)
+{
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	return list_first_entry_or_null(&clock->vcpus, struct kvm_vcpu_clock, node);
+}
+
+/* The frequency that the guest was told, or will be. */
+u32 kvmclock_vm_khz(struct kvm *kvm)
+{
+	const struct kvm_vcpu_clock *first = kvmclock_first_vcpu(&kvm->arch.clock);
+
+	return first ? first->tsc_khz : READ_ONCE(kvm->arch.default_tsc_khz);
+}
+
+/* What the first vCPU's TSC reads now, like those of all others while they are equal. */
+u64 kvmclock_guest_tsc(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	const struct kvm_vcpu_clock *first;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	first = kvmclock_first_vcpu(clock);
+	return first ? kvm_scale_tsc(rdtsc_ordered(), first->tsc_ratio) + first->tsc_offset : 0;
+}
+
+static u32 kvmclock_adjust_khz(u32 khz, s32 ppm)
+{
+	return div_u64((u64)khz * (1000000 + ppm), 1000000);
+}
+
+/*
+ * Find the scaling ratio for a TSC of @khz, which is 0 if it has to catch up.
+ * Fails if the TSC cannot run at that frequency.
+ */
+bool kvmclock_find_ratio(u32 khz, u64 *ratio)
+{
+	*ratio = kvm_caps.default_tsc_scaling_ratio;
+	if (khz >= kvmclock_adjust_khz(tsc_khz, -tsc_tolerance_ppm) &&
+	    khz <= kvmclock_adjust_khz(tsc_khz, tsc_tolerance_ppm))
+		return true;
+
+	if (!kvm_caps.has_tsc_control) {
+		*ratio = 0;
+		return khz > tsc_khz;
+	}
+
+	if (!tsc_khz)
+		return false;
+
+	*ratio = mul_u64_u32_div(1ULL << kvm_caps.tsc_scaling_ratio_frac_bits, khz, tsc_khz);
+	return *ratio && *ratio < kvm_caps.max_tsc_scaling_ratio;
+}
+
+/* The scaling ratio of a vCPU that is created now, or 0 if it will have to catch up. */
+static u64 kvmclock_default_ratio(struct kvm *kvm)
+{
+	u64 ratio;
+
+	if (kvmclock_find_ratio(READ_ONCE(kvm->arch.default_tsc_khz), &ratio))
+		return ratio;
+
+	return kvm_caps.default_tsc_scaling_ratio;
+}
+
+/*
+ * The master clock needs a host clocksource that is the TSC, and guest TSCs that
+ * are the host's, all scaled in the same way and shifted by any offset.  Of TSCs
+ * that KVM cannot write it does not know the offsets.  @ratio is the vCPUs'
+ * scaling ratio, or that of the vCPUs to come.
+ */
+bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 
-	clock->tsc_offset = 0;
-	clock->tsc_stable = clock->use_master_clock &&
-			    kvmclock_tsc_offsets_match(kvm, &clock->tsc_offset);
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	*ratio = 0;
+	if (!tsc_based || kvmclock_tsc_is_held() || clock->boot_vcpu_runs_old_kvmclock)
+		return false;
+
+	if (clock->backwards_tsc_observed || kvmclock_missed_tsc_reset(clock))
+		return false;
+
+	if (clock->nr_ratio_steps || clock->nr_catching_up)
+		return false;
+
+	if (clock->tsc_protected && clock->nr_vcpus > 1)
+		return false;
+
+	*ratio = clock->nr_vcpus ? kvmclock_first_vcpu(clock)->tsc_ratio :
+				   kvmclock_default_ratio(kvm);
+	return *ratio;
 }
 
-static bool kvmclock_tsc_offsets_changed(struct kvm *kvm, bool master)
+/* Without vCPUs, the clock is the host's, unless they are to join a restored TSC. */
+static bool kvmclock_choose_mode(struct kvm *kvm, bool tsc_based, u64 *ratio)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
-	u64 offset = 0;
-	bool stable = master && kvmclock_tsc_offsets_match(kvm, &offset);
 
-	return stable != clock->tsc_stable || offset != clock->tsc_offset;
+	return kvmclock_can_use_master_clock(kvm, tsc_based, ratio) &&
+	       (clock->nr_vcpus || clock->cur_tsc_generation);
+}
+
+/*
+ * Get the line that @vcpu's pages are to show: in terms of its own TSC.  The guest
+ * is about to read it; who sets the clock finds that noted.  Returns the generation
+ * that it belongs to, or 0 if @vcpu has no line yet, because it never ran.
+ */
+unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	if (list_empty(&vclock->node))
+		return 0;
+
+	/* The clock was redrawn, and nobody has looked at this vCPU's line since. */
+	if (!clock->use_master_clock && vclock->redraws != clock->redraws)
+		kvmclock_draw_vcpu(vcpu, &clock->point);
+
+	*line = clock->use_master_clock ? clock->line : vclock->line;
+	if (!line->tsc_to_system_mul)
+		return 0;
+
+	line->tsc_timestamp += vclock->tsc_offset;
+	line->flags = kvmclock_tsc_is_stable(clock) ? PVCLOCK_TSC_STABLE_BIT : 0;
+
+	if (unlikely(!clock->guest_has_read))
+		WRITE_ONCE(clock->guest_has_read, true);
+	return clock->generation;
+}
+
+/* Take the line of @vclock if it is ahead of what @track has. */
+static void kvmclock_track_line(struct kvmclock_track *track, u64 host_tsc, u64 ratio,
+				const struct pvclock_vcpu_time_info *line)
+{
+	u64 ns = kvmclock_line_ns(line, kvm_scale_tsc(host_tsc, ratio));
+
+	if (track->ratio && ns <= track->ns)
+		return;
+
+	track->line = *line;
+	track->ratio = ratio;
+	track->ns = ns;
+	track->slack_ns = kvmclock_line_slack_ns(line);
+}
+
+static void kvmclock_track_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, struct kvmclock_track *track)
+{
+	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
+
+	/* A line that was not looked at since the clock was redrawn is not in use. */
+	if (vclock->line.tsc_to_system_mul && vclock->redraws == clock->redraws)
+		kvmclock_track_line(track, host_tsc, vclock->ratio, &vclock->line);
 }
 
 /*
  * Get the line that the clock goes on from at @now: the VM's, or the one of the
- * vCPUs' own lines that is ahead of the others.
+ * vCPUs' own lines that is ahead of the others.  After a reset of the host's TSC,
+ * the lines ended when a vCPU ran last.
  */
-void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *now,
-			struct kvmclock_track *track)
+static void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *now,
+			       struct kvmclock_track *track)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
+	u64 host_tsc = now->tsc;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
+	/* Only who holds update_lock changes the mode and the line. */
+	lockdep_assert_held(&clock->update_lock);
+
 	*track = (struct kvmclock_track){};
+	if (unlikely(kvmclock_missed_tsc_reset(clock)))
+		host_tsc = kvmclock_tsc_before_reset();
 
 	if (clock->use_master_clock) {
-		track->line = clock->line;
-		track->ratio = clock->ratio;
-		track->ns = kvmclock_ns(clock, now);
-		track->slack_ns = kvmclock_line_slack_ns(&track->line);
+		kvmclock_track_line(track, host_tsc, clock->ratio, &clock->line);
 		return;
 	}
 
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-		u64 ns;
-
-		if (!vclock->line.tsc_to_system_mul)
-			continue;
-
-		ns = kvmclock_line_ns(&vclock->line, kvm_scale_tsc(now->tsc, vclock->ratio));
-		if (!track->ratio || ns > track->ns) {
-			track->line = vclock->line;
-			track->ratio = vclock->ratio;
-			track->ns = ns;
-			track->slack_ns = kvmclock_line_slack_ns(&track->line);
-		}
-	}
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		kvmclock_track_vcpu(vcpu, host_tsc, track);
 }
 
-/* Draw @vcpu's own line, for host clock mode. */
-static void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
-			       u64 ns, u32 khz, const struct kvmclock_track *from)
+/* No master clock any more; and TSCs written before have nothing in common with later ones. */
+static void kvmclock_follow_tsc_reset(struct kvm_clock *clock)
 {
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
+	clock->backwards_tsc_observed = true;
+	clock->last_tsc_nsec = 0;
+	clock->last_tsc_write = 0;
+}
 
-	clock->ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
-	kvmclock_draw(&clock->line, now, ns, khz, clock->ratio, from);
+/* The line of the mode that was chosen, or what the vCPUs' own ones start from. */
+static void kvmclock_draw_clock(struct kvm_clock *clock, u64 host_tsc, u64 ns, u64 ratio,
+				const struct kvmclock_track *from)
+{
+	clock->ratio = ratio;
+	clock->khz = tsc_khz;
+	clock->redraws++;
+	clock->point = (struct kvmclock_point){ .tsc = host_tsc, .ns = ns, .khz = tsc_khz };
+	if (from)
+		clock->point.from = *from;
+
+	if (clock->use_master_clock) {
+		kvmclock_draw(&clock->line, &clock->point, ratio);
+		return;
+	}
+
+	clock->line = (struct pvclock_vcpu_time_info){ .system_time = clock->offset };
+	clock->point.khz = kvmclock_host_khz() ? : tsc_khz;
 }
 
 /*
@@ -350,41 +627,41 @@ static void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_inst
  * mode that it runs in.  This is the only place that does so; all vCPUs are out
  * of the guest.
  *
- * On leaving master clock mode, the vCPUs go on with lines of their own from the
- * same point, until they are loaded elsewhere or ask for an update.
+ * In host clock mode, the vCPUs go on with lines of their own from the same point,
+ * until they are loaded elsewhere or ask for an update.
  */
 void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
 		     const struct kvmclock_track *from, enum kvmclock_cause cause)
 {
-	u32 khz = kvmclock_host_khz() ? : tsc_khz;
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct pvclock_vcpu_time_info old = clock->line;
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
+	bool was_master;
+	u64 ratio;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	/* Pairs with the barrier in kvmclock_tsc_offset_written(). */
-	smp_store_mb(clock->use_master_clock,
-		     kvmclock_choose_mode(kvm, now, &clock->ratio));
-	kvmclock_note_tsc_offsets(kvm);
-	clock->offset = ns - now->boot_ns;
-	clock->khz = khz;
+	if (unlikely(kvmclock_missed_tsc_reset(clock)))
+		kvmclock_follow_tsc_reset(clock);
 
-	if (clock->use_master_clock) {
-		kvmclock_draw(&clock->line, now, ns, khz, clock->ratio, from);
-	} else {
-		clock->line = (struct pvclock_vcpu_time_info){ .system_time = clock->offset };
-		kvm_for_each_vcpu(i, vcpu, kvm)
-			kvmclock_draw_vcpu(vcpu, now, ns, khz, from);
-	}
+	was_master = clock->use_master_clock;
+	WRITE_ONCE(clock->use_master_clock,
+		   kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
+	clock->offset = ns - kvmclock_boot_ns(now);
 
+	/* As the clock is set, it mostly stays in its mode and at its rate. */
+	if (was_master && clock->use_master_clock && !from &&
+	    clock->ratio == ratio && clock->khz == tsc_khz)
+		kvmclock_move_line(&clock->line, now->tsc, ns, ratio);
+	else
+		kvmclock_draw_clock(clock, now->tsc, ns, ratio, from);
+
+	kvmclock_start_publishing(clock);
 	kvm->stat.clock_reanchors++;
-	trace_kvm_clock_line(cause, &old, &clock->line);
+	trace_kvm_clock_line(kvm, cause, &old, &clock->line);
 #ifdef CONFIG_X86_64
 	/* The event is not there on 32-bit hosts, which have no master clock. */
-	trace_kvm_update_master_clock(clock->use_master_clock, kvmclock_host_vclock_mode(),
-				      clock->tsc_stable);
+	trace_kvm_update_master_clock(clock->use_master_clock, READ_ONCE(kvmclock_vclock_mode),
+				      kvmclock_tsc_is_stable(clock));
 #endif
 }
 
@@ -403,39 +680,42 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
 /*
  * Let the clock go on from what it is, but in its new mode or at its new rate.
  * Its line is extended, unless the host's clock is ahead of it by more than
- * rounding.
+ * rounding, or the TSC is not what it was.
  */
 static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *now,
-			      enum kvmclock_cause cause)
+			      const struct kvmclock_track *track, enum kvmclock_cause cause)
 {
 	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
-	struct kvmclock_track track;
 
-	kvmclock_get_track(kvm, now, &track);
-
-	if (track.ratio && (s64)(ns - track.ns) <= kvmclock_rounding_ns(&track.line))
-		kvmclock_redraw(kvm, now, track.ns, &track, cause);
+	if (track->ratio && cause != KVMCLOCK_CAUSE_TSC_RESET &&
+	    (s64)(ns - track->ns) <= kvmclock_rounding_ns(&track->line))
+		kvmclock_redraw(kvm, now, track->ns, track, cause);
 	else
-		kvmclock_redraw(kvm, now, kvmclock_get_floor(kvm, now, &track), NULL, cause);
+		kvmclock_redraw(kvm, now, kvmclock_get_floor(kvm, now, track), NULL, cause);
 }
 
 /*
- * Kick all vCPUs out of the guest, and lock the clock.  A vCPU that comes online
- * meanwhile could slip into the guest and read the old line after @now, unless
- * it still has to get its first page, for which it needs the lock.
+ * Kick all vCPUs out of the guest, take the instant, find the line to go on from
+ * if @track is not NULL, and lock the clock.  A vCPU that comes online meanwhile
+ * could slip into the guest and read the old line after @now, unless it still has
+ * to get its first page, for which it needs the lock.  With all vCPUs @locked, none
+ * is in the guest.
  */
-void kvmclock_begin_update(struct kvm *kvm)
+void kvmclock_begin_update(struct kvm *kvm, bool locked, struct kvmclock_instant *now,
+			   struct kvmclock_track *track)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	int nr_vcpus;
 
 	lockdep_assert_held(&clock->update_lock);
 
-	kvm_hv_request_tsc_page_update(kvm);
-
 	for (;;) {
 		nr_vcpus = atomic_read(&kvm->online_vcpus);
-		kvm_make_all_cpus_request(kvm, KVM_REQ_MCLOCK_INPROGRESS);
+		if (!locked)
+			kvm_make_all_cpus_request(kvm, KVM_REQ_MCLOCK_INPROGRESS);
+		kvmclock_get_instant(CLOCK_REALTIME, now);
+		if (track)
+			kvmclock_get_track(kvm, now, track);
 
 		raw_spin_lock_irq(&clock->tsc_write_lock);
 		if (likely(nr_vcpus == atomic_read(&kvm->online_vcpus)))
@@ -447,9 +727,10 @@ void kvmclock_begin_update(struct kvm *kvm)
 }
 
 /*
- * Let vCPUs enter the guest again, but not before one of them has rewritten all
- * pages.  That is left to them because it may have to wait for user space to
- * provide the memory, which only KVM_RUN may.
+ * Let vCPUs enter the guest again, but not before the pages are written.  That is
+ * left to them: the memory may be absent, and only KVM_RUN may wait for it.
+ *
+ * While the host's TSC is held, they stay out, until the clock is redrawn again.
  */
 void kvmclock_end_update(struct kvm *kvm)
 {
@@ -457,193 +738,103 @@ void kvmclock_end_update(struct kvm *kvm)
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	WRITE_ONCE(clock->generation, clock->generation + 1);
 	write_seqcount_end(&clock->sc);
 	raw_spin_unlock_irq(&clock->tsc_write_lock);
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-		kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
+		if (likely(!kvmclock_tsc_is_held()))
+			kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
 	}
 }
 
-/*
- * Why the line has to be redrawn for the clock's present circumstances, or -1 if
- * it is to be extended.  @offsets_changed tells whether the pages have to be
- * rewritten nevertheless.
- */
-int kvmclock_check(struct kvm *kvm, const struct kvmclock_instant *now, bool *offsets_changed)
+/* Why the line has to be redrawn for the clock's present circumstances. */
+enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
+	bool master;
 	u64 ratio;
-	bool master = kvmclock_choose_mode(kvm, now, &ratio);
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	*offsets_changed = kvmclock_tsc_offsets_changed(kvm, master);
+	if (kvmclock_missed_tsc_reset(clock))
+		return KVMCLOCK_CAUSE_TSC_RESET;
 
+	master = kvmclock_choose_mode(kvm, tsc_based, &ratio);
 	if (master != clock->use_master_clock)
 		return KVMCLOCK_CAUSE_MODE;
-	if (master && (ratio != clock->ratio || (kvmclock_host_khz() ? : tsc_khz) != clock->khz))
+
+	/* The clocksource counts at tsc_khz, whatever a CPU may run at. */
+	if (master && (ratio != clock->ratio || tsc_khz != clock->khz))
 		return KVMCLOCK_CAUSE_FREQUENCY;
-	return -1;
+
+	return KVMCLOCK_CAUSE_NONE;
 }
 
 /* Whether anything is to be done at all: mostly it is not, and needs no kick. */
 static bool kvmclock_is_up_to_date(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_instant now;
-	bool offsets_changed;
 
 	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	return kvmclock_check(kvm, &now, &offsets_changed) < 0 && !offsets_changed;
+	WRITE_ONCE(clock->must_update, false);
+	return kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) == KVMCLOCK_CAUSE_NONE;
 }
 
-/*
- * Adapt the clock after one of the conditions for its mode, its frequency, or a
- * TSC offset has changed.
- */
+/* Adapt the clock after one of the conditions for its mode or its frequency has changed. */
 void kvmclock_update(struct kvm *kvm)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvmclock_instant now;
-	bool offsets_changed;
-	int cause;
+	struct kvmclock_track track;
+	enum kvmclock_cause cause;
 
-	guard(mutex)(&clock->update_lock);
+	guard(mutex)(&kvm->arch.clock.update_lock);
 
 	if (kvmclock_is_up_to_date(kvm))
 		return;
 
-	kvmclock_begin_update(kvm);
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	cause = kvmclock_check(kvm, &now, &offsets_changed);
-	if (cause >= 0)
-		kvmclock_continue(kvm, &now, cause);
-	else
-		kvmclock_note_tsc_offsets(kvm);
+	kvmclock_begin_update(kvm, false, &now, &track);
+	cause = kvmclock_must_redraw(kvm, now.tsc_based);
+	if (cause != KVMCLOCK_CAUSE_NONE)
+		kvmclock_continue(kvm, &now, &track, cause);
 	kvmclock_end_update(kvm);
 }
 
 /*
- * Stop all vCPUs and have the clock follow the host's time instead of the TSC,
- * while the host's TSC jumps, and take it from there again.
+ * The host's TSC is about to jump, or has just done so.  Before, have the clock
+ * leave it for the host's time; the vCPUs stay out of the guest.  Behind, take it
+ * from there: no line that was drawn before means anything.
  */
-void kvmclock_hold(struct kvm *kvm)
+void kvmclock_redraw_for_host(struct kvm *kvm)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvmclock_instant now;
-	struct kvmclock_track track;
-
-	mutex_lock_nest_lock(&clock->update_lock, &kvm_lock);
-	kvmclock_begin_update(kvm);
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	kvmclock_get_track(kvm, &now, &track);
-	clock->offset = kvmclock_get_floor(kvm, &now, &track) - now.boot_ns;
-	clock->use_master_clock = false;
-	write_seqcount_end(&clock->sc);
-	raw_spin_unlock_irq(&clock->tsc_write_lock);
-}
-
-void kvmclock_release(struct kvm *kvm)
-{
-	struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_instant now;
-
-	kvmclock_begin_update(kvm);
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	kvmclock_redraw(kvm, &now, now.boot_ns + clock->offset, NULL,
-			KVMCLOCK_CAUSE_FREQUENCY);
-	kvmclock_end_update(kvm);
-	mutex_unlock(&clock->update_lock);
-}
-
-/*
- * The host's TSC was reset.  Leave the master clock for the host's time, which
- * knows how long the host was suspended.  @last_tsc is the last host TSC at
- * which a vCPU ran, not after @now: do not go below what the guest may have read
- * then.  Called as CPUs come up, possibly with interrupts disabled.
- */
-void kvmclock_leave_on_tsc_reset(struct kvm *kvm, u64 last_tsc,
-				 const struct kvmclock_instant *now)
-{
-	struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_instant last = { .tsc = last_tsc, .boot_ns = now->boot_ns };
 	struct kvmclock_track track;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 	u64 ns;
 
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	clock->backwards_tsc_observed = true;
-	kvmclock_get_track(kvm, &last, &track);
-	ns = max(kvmclock_get_floor(kvm, &last, &track), now->boot_ns + clock->offset);
+	kvmclock_begin_update(kvm, false, &now, &track);
+	ns = kvmclock_tsc_is_held() ? kvmclock_get_floor(kvm, &now, &track) :
+				      kvmclock_ns(&kvm->arch.clock, &now);
+	kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_FREQUENCY);
+	kvmclock_end_update(kvm);
 
-	write_seqcount_begin(&clock->sc);
-	kvmclock_redraw(kvm, now, ns, NULL, KVMCLOCK_CAUSE_TSC_RESET);
-	WRITE_ONCE(clock->generation, clock->generation + 1);
-	write_seqcount_end(&clock->sc);
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
+	kvm_for_each_vcpu(i, vcpu, kvm)
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-	}
 }
 
-/*
- * Whether @vcpu's line can be extended, because for the same frequency it shows
- * the host's clock, @ns at @now, still.
- */
-static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
-				       u64 ns, u32 khz)
-{
-	const struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
-	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
-	struct pvclock_vcpu_time_info line;
-	s64 ahead_ns;
-
-	if (!now->tsc_based || clock->ratio != ratio)
-		return false;
-
-	kvmclock_draw(&line, now, ns, khz, ratio, NULL);
-	if (!kvmclock_same_rate(&line, &clock->line))
-		return false;
-
-	ahead_ns = kvmclock_line_ns(&clock->line, line.tsc_timestamp) - ns;
-	return abs(ahead_ns) <= kvmclock_rounding_ns(&clock->line);
-}
-
-/*
- * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on.  Fails
- * if the CPU is going offline and its frequency is not known any more.
- */
-int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
+/* Have @vcpu's pages written, in host clock mode with a new line. */
+void kvmclock_request_update(struct kvm_vcpu *vcpu)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvmclock_instant now;
-	u32 khz;
-	u64 ns;
 
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
-
-	if (clock->use_master_clock)
-		return 0;
-
-	khz = kvmclock_host_khz();
-	if (unlikely(!khz))
-		return -EAGAIN;
-
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	kvmclock_catch_up(vcpu, &now);
-
-	ns = now.boot_ns + clock->offset;
-	if (!kvmclock_vcpu_line_is_good(vcpu, &now, ns, khz))
-		kvmclock_draw_vcpu(vcpu, &now, ns, khz, NULL);
-	return 0;
+	if (!READ_ONCE(clock->use_master_clock) && __ratelimit(&clock->update_rs))
+		kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
+	else
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 void kvmclock_init_vm(struct kvm *kvm)
@@ -657,10 +848,22 @@ void kvmclock_init_vm(struct kvm *kvm)
 	seqcount_raw_spinlock_init(&clock->sc, &clock->tsc_write_lock);
 	ratelimit_state_init(&clock->update_rs, HZ, 10);
 	ratelimit_set_flags(&clock->update_rs, RATELIMIT_MSG_ON_RELEASE);
+	INIT_LIST_HEAD(&clock->vcpus);
+	INIT_LIST_HEAD(&clock->stale);
+	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
+
+#ifdef CONFIG_KVM_HYPERV
+	raw_spin_lock_init(&clock->hyperv.lock);
+	clock->hyperv.sequence = get_random_u32();
+#endif
+
+	/* Nothing is to be published yet. */
+	clock->generation = 1;
+	clock->published = 1;
 
 	/* The clock starts at 0, and without vCPUs it is the host's. */
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	clock->offset = -now.boot_ns;
+	clock->offset = -kvmclock_boot_ns(&now);
 
 	kvm->arch.default_tsc_khz = kvmclock_default_tsc_khz();
 }

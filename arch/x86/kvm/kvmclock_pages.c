@@ -3,161 +3,500 @@
  * How guests get to see the KVM clock: the pages of kvmclock, Xen and Hyper-V, the
  * wall clock, and the hypercall that pairs the host's clock with the TSC.
  *
- * After a change, the first vCPU on its way into the guest rewrites the pages of
- * all vCPUs; none enters the guest before.  No page is written by an ioctl, because
- * it may take user space to provide the memory.
+ * After a change, the first vCPU on its way into the guest writes the pages of all
+ * vCPUs, as far as that does not sleep; none enters the guest before.  A page that
+ * is absent waits for the vCPU that it belongs to, which faults it in, or for any
+ * that enters once the page is there.  So a vCPU waits for pages of its own only,
+ * and no ioctl but KVM_RUN for any.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/highmem.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm_para.h>
 #include <linux/ratelimit.h>
 
 #include "hyperv.h"
 #include "kvmclock.h"
+#include "kvmclock_math.h"
+#include "lapic.h"
 #include "trace.h"
 #include "x86.h"
 #include "xen.h"
 
-/*
- * Write @line to a page of the guest.  Another vCPU may read it, even though its
- * own is not running: follow the protocol, by which the version is odd while the
- * rest changes.
- */
-static void kvmclock_write_page(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line,
-				struct gfn_to_pfn_cache *gpc, unsigned int offset)
+/* How many absent pages a vCPU looks for at each entry into the guest, at most. */
+#define KVMCLOCK_RETRIES	8
+
+/* One of a vCPU's pages, or rather the part of it that a line is in. */
+enum kvmclock_page_kind {
+	KVMCLOCK_PAGE_KVM,
+	KVMCLOCK_PAGE_XEN_VCPU_INFO,
+	KVMCLOCK_PAGE_XEN_TIME_INFO,
+	KVMCLOCK_NR_PAGES
+};
+
+struct kvmclock_page {
+	enum kvmclock_page_kind kind;
+	struct gfn_to_pfn_cache *gpc;	/* may be for another place, yet or still */
+	unsigned int offset;		/* behind what the cache begins with */
+};
+
+/* The part of a page that is mapped to be written, and what is to be done after. */
+struct kvmclock_mapping {
+	struct pvclock_vcpu_time_info *va;
+	struct page *pinned;
+	struct kvm_memory_slot *slot;
+	gfn_t gfn;
+};
+
+/* Where the guest has its kvmclock page, or INVALID_GPA. */
+static gpa_t kvmclock_gpa(const struct kvm_vcpu_clock *vclock)
 {
-	struct pvclock_vcpu_time_info new = *line;
-	struct pvclock_vcpu_time_info *page;
-	unsigned long flags;
+	u64 msr = READ_ONCE(vclock->system_time);
+	gpa_t gpa = msr & ~1ULL;
 
-	if (!gpc->active)
-		return;
+	if (!(msr & KVM_MSR_ENABLED))
+		return INVALID_GPA;
 
-	read_lock_irqsave(&gpc->lock, flags);
-	while (!kvm_gpc_check(gpc, offset + sizeof(*page))) {
-		read_unlock_irqrestore(&gpc->lock, flags);
+	/* The interface has no way to refuse it, but a line does not cross pages. */
+	if (offset_in_page(gpa) + sizeof(struct pvclock_vcpu_time_info) > PAGE_SIZE)
+		return INVALID_GPA;
 
-		if (kvm_gpc_refresh(gpc, offset + sizeof(*page)))
-			return;
+	return gpa;
+}
 
-		read_lock_irqsave(&gpc->lock, flags);
+static struct kvmclock_page kvmclock_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+{
+	switch (kind) {
+#ifdef CONFIG_KVM_XEN
+	case KVMCLOCK_PAGE_XEN_VCPU_INFO:
+		return (struct kvmclock_page){ kind, &vcpu->arch.xen.vcpu_info_cache,
+					       offsetof(struct compat_vcpu_info, time) };
+	case KVMCLOCK_PAGE_XEN_TIME_INFO:
+		return (struct kvmclock_page){ kind, &vcpu->arch.xen.vcpu_time_info_cache };
+#endif
+	case KVMCLOCK_PAGE_KVM:
+		return (struct kvmclock_page){ kind, &vcpu->arch.clock.pv_time };
+	default:
+		return (struct kvmclock_page){ kind, NULL };
+	}
+}
+
+/*
+ * Whether the guest has the page.  kvmclock's cache is for the vCPU itself to
+ * activate, because that faults the page in; until then, others go by the MSR.
+ */
+static bool kvmclock_has_page(struct kvm_vcpu *vcpu, const struct kvmclock_page *page)
+{
+	if (page->kind == KVMCLOCK_PAGE_KVM)
+		return kvmclock_gpa(&vcpu->arch.clock) != INVALID_GPA;
+
+	return page->gpc && page->gpc->active;
+}
+
+/* The page's address for user space, if it is not valid in its cache. */
+static unsigned long kvmclock_hva(struct kvm_vcpu *vcpu, const struct kvmclock_page *page,
+				  struct kvmclock_mapping *map)
+{
+	gpa_t gpa = page->kind == KVMCLOCK_PAGE_KVM ? kvmclock_gpa(&vcpu->arch.clock) :
+						      page->gpc->gpa;
+	unsigned long hva;
+
+	/* Xen's may be given by that address. */
+	if (kvm_is_error_gpa(gpa))
+		return page->kind == KVMCLOCK_PAGE_KVM ? KVM_HVA_ERR_BAD : page->gpc->uhva;
+
+	map->gfn = gpa_to_gfn(gpa);
+	map->slot = gfn_to_memslot(vcpu->kvm, map->gfn);
+	hva = gfn_to_hva_memslot_prot(map->slot, map->gfn, NULL);
+	return kvm_is_error_hva(hva) ? hva : hva + offset_in_page(gpa);
+}
+
+/*
+ * Find the memory of a page without sleeping: as mapped by its cache, or else in
+ * the page tables.  The reference keeps memory found there from vanishing half way,
+ * and with it an odd version behind, for which a guest's reader would spin.
+ */
+static bool kvmclock_map_page(struct kvm_vcpu *vcpu, const struct kvmclock_page *page,
+			      struct kvmclock_mapping *map)
+{
+	struct gfn_to_pfn_cache *gpc = page->gpc;
+	unsigned long hva;
+
+	lockdep_assert_held(&gpc->lock);
+
+	*map = (struct kvmclock_mapping){};
+	if (kvm_gpc_check(gpc, page->offset + sizeof(*map->va)) &&
+	    (page->kind != KVMCLOCK_PAGE_KVM || gpc->gpa == kvmclock_gpa(&vcpu->arch.clock))) {
+		map->va = gpc->khva + page->offset;
+		map->slot = gpc->memslot;
+		map->gfn = gpa_to_gfn(gpc->gpa);
+		return true;
 	}
 
-	kvmclock_note_reading(vcpu->kvm);
-	page = gpc->khva + offset;
+	hva = kvmclock_hva(vcpu, page, map);
+	if (kvm_is_error_hva(hva))
+		return false;
 
-	new.version = (page->version + 1) | 1;
-	page->version = new.version;
+	hva += page->offset;
+	if (get_user_pages_fast_only(hva & PAGE_MASK, 1, FOLL_WRITE, &map->pinned) != 1)
+		return false;
+
+	map->va = kmap_local_page(map->pinned) + offset_in_page(hva);
+	return true;
+}
+
+static void kvmclock_unmap_page(const struct kvmclock_mapping *map)
+{
+	if (map->pinned)
+		kunmap_local(map->va);
+}
+
+/*
+ * Write @new to the guest's @page.  Another vCPU may read it, even though its own is
+ * not running: follow the protocol, by which the version is odd while the rest
+ * changes.
+ */
+static void kvmclock_write_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *page,
+				struct pvclock_vcpu_time_info *new)
+{
+	new->version = (page->version + 1) | 1;
+	page->version = new->version;
 	smp_wmb();	/* Pairs with virt_rmb() in pvclock_read_begin(). */
 
 	/* PVCLOCK_GUEST_STOPPED is for the guest to clear. */
-	new.flags |= page->flags & PVCLOCK_GUEST_STOPPED;
-	memcpy(page, &new, sizeof(new));
+	new->flags |= page->flags & PVCLOCK_GUEST_STOPPED;
+	memcpy(page, new, sizeof(*new));
 
 	smp_wmb();	/* Pairs with virt_rmb() in pvclock_read_retry(). */
-	page->version = ++new.version;
+	page->version = ++new->version;
 
-	kvm_gpc_mark_dirty_in_slot(gpc);
-	read_unlock_irqrestore(&gpc->lock, flags);
-
-	trace_kvm_pvclock_update(vcpu->vcpu_id, &new);
+	trace_kvm_pvclock_update(vcpu->vcpu_id, new);
 }
 
-#ifdef CONFIG_KVM_XEN
 /*
  * Xen itself sets PVCLOCK_TSC_STABLE_BIT only if told to use the TSC, and some
  * guests break if they find it in Xen's clocks.
  */
-static void kvmclock_write_xen_pages(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+static bool kvmclock_hides_stable_tsc(struct kvm *kvm, enum kvmclock_page_kind kind)
 {
-	struct kvm_vcpu_xen *xen = &vcpu->arch.xen;
-
-	if (vcpu->kvm->arch.xen.hvm_config.flags & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE)
-		line->flags &= ~PVCLOCK_TSC_STABLE_BIT;
-
-	kvmclock_write_page(vcpu, line, &xen->vcpu_info_cache,
-			    offsetof(struct compat_vcpu_info, time));
-	kvmclock_write_page(vcpu, line, &xen->vcpu_time_info_cache, 0);
-}
+#ifdef CONFIG_KVM_XEN
+	return kind != KVMCLOCK_PAGE_KVM &&
+	       kvm->arch.xen.hvm_config.flags & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE;
 #else
-static void kvmclock_write_xen_pages(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line) {}
+	return false;
 #endif
-
-#ifdef CONFIG_KVM_HYPERV
-static void kvmclock_write_hyperv_page(struct kvm *kvm, struct pvclock_vcpu_time_info *line)
-{
-	if (to_kvm_hv(kvm)->hv_tsc_page_status != HV_TSC_PAGE_UNSET)
-		kvmclock_note_reading(kvm);
-
-	kvm_hv_setup_tsc_page(kvm, line);
 }
-#else
-static void kvmclock_write_hyperv_page(struct kvm *kvm, struct pvclock_vcpu_time_info *line) {}
-#endif
 
 /*
- * Get the line that @vcpu computes with: in terms of its own TSC.  Until @vcpu has
- * announced that its TSC offset is another, its line is not for the others, which
- * may be in the guest.
+ * Fetch @vcpu's line and write it to the memory of one of its pages.  Its own and
+ * another vCPU may come here at a time.  Only kvmclock knows PVCLOCK_GUEST_STOPPED.
  */
-static void kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+static void kvmclock_fill_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind,
+			       const struct kvmclock_mapping *map)
 {
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct pvclock_vcpu_time_info line;
+
+	lockdep_assert_held(&vclock->page_lock);
+
+	if (!kvmclock_get_vcpu_line(vcpu, &line))
+		return;
+
+	if (kvmclock_hides_stable_tsc(vcpu->kvm, kind))
+		line.flags &= ~PVCLOCK_TSC_STABLE_BIT;
+	if (kind == KVMCLOCK_PAGE_KVM && vclock->guest_stopped) {
+		line.flags |= PVCLOCK_GUEST_STOPPED;
+		vclock->guest_stopped = false;
+	}
+
+	kvmclock_write_line(vcpu, map->va, &line);
+	if (map->slot)
+		mark_page_dirty_in_slot(vcpu->kvm, map->slot, map->gfn);
+}
+
+/*
+ * Write one of @vcpu's pages, if the guest has it, without sleeping.  False if it
+ * could not be written.
+ *
+ * The cache's lock keeps Xen's page where it is, the page's lock kvmclock's: once
+ * the guest has turned it off or moved it, nobody writes to the old place.
+ */
+static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+{
+	struct kvmclock_page page = kvmclock_page(vcpu, kind);
+	struct kvmclock_mapping map = {};
+	bool written = true;
+
+	/* Who activates Xen's caches has them written after that.  Mostly nobody does. */
+	if (!page.gpc || (kind != KVMCLOCK_PAGE_KVM && !data_race(page.gpc->active)))
+		return true;
+
+	scoped_guard(read_lock_irqsave, &page.gpc->lock) {
+		guard(raw_spinlock)(&vcpu->arch.clock.page_lock);
+
+		if (kvmclock_has_page(vcpu, &page)) {
+			written = kvmclock_map_page(vcpu, &page, &map);
+			if (written)
+				kvmclock_fill_page(vcpu, kind, &map);
+			kvmclock_unmap_page(&map);
+		}
+	}
+
+	kvm_release_page_dirty(map.pinned);
+	return written;
+}
+
+/* Whether others are to look for @vcpu's pages, which could not be written. */
+static void kvmclock_set_stale(struct kvm_vcpu *vcpu, bool stale)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
+
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	if (stale == !list_empty(&vclock->stale))
+		return;
+
+	if (stale)
+		list_add_tail(&vclock->stale, &clock->stale);
+	else
+		list_del_init(&vclock->stale);
+	WRITE_ONCE(clock->nr_stale, clock->nr_stale + (stale ? 1 : -1));
+}
+
+/*
+ * Note that @vcpu's pages show @generation, or could not be written.  The former only
+ * if nobody else has failed meanwhile, and there is no more to write by now.
+ */
+static void kvmclock_note_shown(struct kvm_vcpu *vcpu, unsigned long generation,
+				unsigned int failures, bool written)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
-	*line = clock->use_master_clock ? clock->line : vcpu->arch.clock.line;
-	line->tsc_timestamp += offset;
-	line->flags = clock->tsc_stable && offset == clock->tsc_offset ?
-		      PVCLOCK_TSC_STABLE_BIT : 0;
-}
-
-/* Write all of @vcpu's pages, and the VM's Hyper-V page if it waits for it. */
-static void kvmclock_write_pages(struct kvm_vcpu *vcpu)
-{
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
-	struct pvclock_vcpu_time_info line;
-
-	lockdep_assert_held(&vcpu->kvm->arch.clock.publish_lock);
-
-	kvmclock_get_vcpu_line(vcpu, &line);
-	if (!line.tsc_to_system_mul)
-		return;
-
 	vcpu->kvm->stat.clock_updates++;
-
-	/* Only kvmclock knows PVCLOCK_GUEST_STOPPED, and only if it is enabled. */
-	if (clock->pv_time.active && xchg(&clock->guest_stopped, false))
-		line.flags |= PVCLOCK_GUEST_STOPPED;
-	kvmclock_write_page(vcpu, &line, &clock->pv_time, 0);
-	line.flags &= ~PVCLOCK_GUEST_STOPPED;
-
-	kvmclock_write_hyperv_page(vcpu->kvm, &line);
-	kvmclock_write_xen_pages(vcpu, &line);
+	if (!written) {
+		WRITE_ONCE(vclock->failures, vclock->failures + 1);
+		kvmclock_set_stale(vcpu, true);
+	} else if (generation == clock->generation && failures == vclock->failures) {
+		WRITE_ONCE(vclock->shown, generation);
+		kvmclock_set_stale(vcpu, false);
+	}
 }
 
 /*
- * Write the pages of all vCPUs, unless they show the current generation already.
- * What is written is read with publish_lock held, i.e. the last to write a page
- * writes the newest.
+ * A parked vCPU has left its kernel for good: it waits for INIT or SIPI, or is
+ * halted and cannot be interrupted.  What was its page may be used for something
+ * else by now, e.g. by a kernel that was loaded by kexec.
  */
-static void kvmclock_publish(struct kvm *kvm)
+static bool kvmclock_is_parked(struct kvm_vcpu *vcpu)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
-	unsigned long generation = READ_ONCE(clock->generation);
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
+	if (!lapic_in_kernel(vcpu))
+		return false;
+
+	/* It may change right now, but a vCPU that is to run writes its pages itself. */
+	switch (data_race(vcpu->arch.mp_state)) {
+	case KVM_MP_STATE_UNINITIALIZED:
+	case KVM_MP_STATE_INIT_RECEIVED:
+		return true;
+	case KVM_MP_STATE_HALTED:
+		/* So may this, but the guest does not turn it on again without running. */
+		return !data_race(kvm_apic_sw_enabled(vcpu->arch.apic));
+	default:
+		return false;
+	}
+}
+
+/* Write all of @vcpu's pages as far as that does not sleep, and note how that went. */
+static bool kvmclock_write_pages(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	unsigned long generation = READ_ONCE(vcpu->kvm->arch.clock.generation);
+	unsigned int failures = READ_ONCE(vclock->failures);
+	enum kvmclock_page_kind kind;
+	bool written = true;
+
+	/* What is read from here on is not older than that. */
+	smp_rmb();
+
+	for (kind = 0; kind < KVMCLOCK_NR_PAGES; kind++)
+		written &= kvmclock_write_page(vcpu, kind);
+	written &= kvmclock_write_hyperv_page(vcpu);
+
+	kvmclock_note_shown(vcpu, generation, failures, written);
+	return written;
+}
+
+/* The same for another vCPU than the one that runs.  Hyper-V's page is everybody's. */
+static void kvmclock_write_others_pages(struct kvm_vcpu *vcpu)
+{
+	bool written;
+
+	if (likely(!kvmclock_is_parked(vcpu))) {
+		kvmclock_write_pages(vcpu);
+		return;
+	}
+
+	written = kvmclock_write_hyperv_page(vcpu);
+	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
+	kvmclock_set_stale(vcpu, !written);
+}
+
+static bool kvmclock_is_cached(struct gfn_to_pfn_cache *gpc, gpa_t gpa)
+{
+	guard(read_lock_irq)(&gpc->lock);
+
+	return kvm_gpc_check(gpc, sizeof(struct pvclock_vcpu_time_info)) && gpc->gpa == gpa;
+}
+
+/* Have kvmclock's page in its cache, from where it is written fastest.  Sleeps. */
+static void kvmclock_cache_page(struct kvm_vcpu *vcpu)
+{
+	struct gfn_to_pfn_cache *gpc = &vcpu->arch.clock.pv_time;
+	gpa_t gpa = kvmclock_gpa(&vcpu->arch.clock);
+
+	if (gpa != INVALID_GPA && !kvmclock_is_cached(gpc, gpa))
+		kvm_gpc_activate(gpc, gpa, sizeof(struct pvclock_vcpu_time_info));
+}
+
+/* Have one of @vcpu's pages in memory, on behalf of @vcpu itself.  Sleeps. */
+static int kvmclock_fault_in_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+{
+	struct kvmclock_page page = kvmclock_page(vcpu, kind);
+
+	if (!page.gpc || !kvmclock_has_page(vcpu, &page))
+		return 0;
+
+	return kvm_gpc_refresh(page.gpc, page.offset + sizeof(struct pvclock_vcpu_time_info));
+}
+
+static int kvmclock_fault_in_pages(struct kvm_vcpu *vcpu)
+{
+	enum kvmclock_page_kind kind;
+	int r = 0;
+
+	for (kind = 0; kind < KVMCLOCK_NR_PAGES; kind++)
+		r = kvmclock_fault_in_page(vcpu, kind) ? : r;
+
+	return kvmclock_fault_in_hyperv_page(vcpu) ? : r;
+}
+
+/*
+ * Write all of @vcpu's pages, on its way into the guest.  Those that are absent are
+ * faulted in; those that cannot be, e.g. because there is no memory slot, are left
+ * to who enters once they are there.
+ */
+static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu)
+{
+	kvmclock_cache_page(vcpu);
+
+	while (!kvmclock_write_pages(vcpu)) {
+		if (kvmclock_fault_in_pages(vcpu) || signal_pending(current)) {
+			kvmclock_write_pages(vcpu);
+			return;
+		}
+	}
+}
+
+/* Whether @vcpu has to leave to user space before it makes more pages dirty. */
+static bool kvmclock_dirty_ring_is_full(struct kvm_vcpu *vcpu)
+{
+	return vcpu->kvm->dirty_ring_size &&
+	       kvm_test_request(KVM_REQ_DIRTY_RING_SOFT_FULL, vcpu);
+}
+
+/*
+ * Write the pages of the vCPUs that do not show @generation yet, on behalf of @vcpu.
+ * Another vCPU goes on if this one has to leave.
+ */
+static int kvmclock_publish_locked(struct kvm_vcpu *vcpu, unsigned long generation)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvm_vcpu *other;
 
 	lockdep_assert_held(&clock->publish_lock);
 
-	if (clock->published == generation)
-		return;
+	if (clock->publishing != generation) {
+		clock->publishing = generation;
+		clock->next_vcpu = 0;
+	}
 
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		kvmclock_write_pages(vcpu);
-	clock->published = generation;
+	while (clock->next_vcpu < atomic_read(&vcpu->kvm->online_vcpus)) {
+		if (kvmclock_dirty_ring_is_full(vcpu) || signal_pending(current))
+			return -EAGAIN;
+
+		other = kvm_get_vcpu(vcpu->kvm, clock->next_vcpu);
+		if (other && READ_ONCE(other->arch.clock.shown) != generation)
+			kvmclock_write_others_pages(other);
+		clock->next_vcpu++;
+		cond_resched();
+	}
+
+	/* Pairs with smp_load_acquire() in kvmclock_publish(). */
+	smp_store_release(&clock->published, generation);
+	return 0;
+}
+
+/*
+ * Publish the present generation, unless that has been done, which is what all
+ * vCPUs find but one.  Nobody sleeps on guest memory with publish_lock held.
+ */
+static int kvmclock_publish(struct kvm_vcpu *vcpu)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	unsigned long generation;
+	int r = 0;
+
+	/* Pairs with smp_store_release() in kvmclock_publish_locked(). */
+	if (smp_load_acquire(&clock->published) == READ_ONCE(clock->generation))
+		return 0;
+
+	if (mutex_lock_interruptible(&clock->publish_lock))
+		return -EINTR;
+
+	generation = READ_ONCE(clock->generation);
+	if (clock->published != generation)
+		r = kvmclock_publish_locked(vcpu, generation);
+	mutex_unlock(&clock->publish_lock);
+	return r;
+}
+
+/* The next of the vCPUs with pages that could not be written, or NULL. */
+static struct kvm_vcpu *kvmclock_next_stale(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	struct kvm_vcpu_clock *vclock;
+
+	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
+
+	vclock = list_first_entry_or_null(&clock->stale, struct kvm_vcpu_clock, stale);
+	if (!vclock)
+		return NULL;
+
+	list_move_tail(&vclock->stale, &clock->stale);
+	return container_of(vclock, struct kvm_vcpu, arch.clock);
+}
+
+/*
+ * Write pages that were absent and may be there by now: the guest may be about to
+ * read them, because this vCPU has just faulted one in.
+ */
+static void kvmclock_retry_pages(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu *first = NULL, *other;
+	int i;
+
+	for (i = 0; i < KVMCLOCK_RETRIES && !kvmclock_dirty_ring_is_full(vcpu); i++) {
+		other = kvmclock_next_stale(vcpu->kvm);
+		if (!other || other == first)
+			return;
+		if (!first)
+			first = other;
+		kvmclock_write_others_pages(other);
+	}
 }
 
 /*
@@ -176,71 +515,61 @@ static void kvmclock_request_global_update(struct kvm *kvm)
 	}
 }
 
-/* Have @vcpu's pages written, in host clock mode with a new line. */
-void kvmclock_request_update(struct kvm_vcpu *vcpu)
+/*
+ * Whether @vcpu's line can be extended, because for the same frequency it shows
+ * the host's clock, @point, still.
+ */
+static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_point *point)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct pvclock_vcpu_time_info rate;
+	s64 ahead_ns;
 
-	if (!READ_ONCE(clock->use_master_clock) && __ratelimit(&clock->update_rs))
-		kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
-	else
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	if (!vclock->line.tsc_to_system_mul || vclock->ratio != vclock->tsc_ratio)
+		return false;
+
+	kvmclock_line_set_rate(&rate, kvmclock_guest_freq(point->khz, vclock->ratio));
+	if (!kvmclock_same_rate(&rate, &vclock->line))
+		return false;
+
+	ahead_ns = kvmclock_line_ns(&vclock->line, kvm_scale_tsc(point->tsc, vclock->ratio)) -
+		   point->ns;
+	return abs(ahead_ns) <= kvmclock_rounding_ns(&vclock->line);
 }
 
 /*
- * Write what has changed to the guest's pages, and @vcpu's own for certain if it
- * was asked for.  All of it must be done before @vcpu enters the guest.
+ * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on.  Fails if
+ * the CPU's frequency is not known, because it goes offline or its TSC jumps.
  */
-static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
+static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
 {
-	int r = 0;
-
-	lockdep_assert_held(&vcpu->kvm->arch.clock.publish_lock);
-
-	if (own)
-		r = kvmclock_redraw_vcpu(vcpu);
-
-	kvmclock_publish(vcpu->kvm);
-	if (own && !r)
-		kvmclock_write_pages(vcpu);
-
-	return r;
-}
-
-/*
- * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
- * not enter it yet, because a signal is pending or its CPU goes offline.
- */
-int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
-{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	bool all, own;
-	int r = -EINTR;
+	struct kvmclock_instant now;
+	struct kvmclock_point point;
 
-	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
-		kvmclock_request_global_update(vcpu->kvm);
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
-	all = kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-	if (all)
-		kvmclock_update(vcpu->kvm);
-
-	own = kvm_check_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	if (!all && !own)
+	if (clock->use_master_clock || list_empty(&vclock->node))
 		return 0;
 
-	if (!mutex_lock_interruptible(&clock->publish_lock)) {
-		r = kvmclock_update_pages(vcpu, own);
-		mutex_unlock(&clock->publish_lock);
-	}
+	point.khz = kvmclock_host_khz();
+	if (unlikely(!point.khz))
+		return -EAGAIN;
 
-	if (likely(!r))
-		return 0;
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	kvmclock_catch_up(vcpu, &now);
 
-	if (all)
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-	if (own)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	return 1;
+	/* The clock was redrawn: begin with a line from there. */
+	if (vclock->redraws != clock->redraws)
+		kvmclock_draw_vcpu(vcpu, &clock->point);
+
+	point.tsc = now.tsc;
+	point.ns = kvmclock_boot_ns(&now) + clock->offset;
+	point.from = (struct kvmclock_track){};
+	if (!now.tsc_based || !kvmclock_vcpu_line_is_good(vcpu, &point))
+		kvmclock_draw_vcpu(vcpu, &point);
+	return 0;
 }
 
 static int kvmclock_begin_wall_clock(struct kvm *kvm, gpa_t gpa, u32 *version)
@@ -255,14 +584,12 @@ static int kvmclock_begin_wall_clock(struct kvm *kvm, gpa_t gpa, u32 *version)
 	return kvm_write_guest(kvm, gpa, version, sizeof(*version));
 }
 
-/* Write the epoch to @wall_clock, and its upper half to @sec_hi_ofs if not 0. */
-void kvm_write_wall_clock(struct kvm *kvm, gpa_t wall_clock, int sec_hi_ofs)
+static void kvm_write_wall_clock(struct kvm *kvm, gpa_t wall_clock)
 {
 	struct pvclock_wall_clock wc;
 	u64 sec;
-	u32 hi;
 
-	if (!wall_clock || kvmclock_begin_wall_clock(kvm, wall_clock, &wc.version))
+	if (kvmclock_begin_wall_clock(kvm, wall_clock, &wc.version))
 		return;
 
 	sec = kvm_get_wall_clock_epoch(kvm);
@@ -270,13 +597,102 @@ void kvm_write_wall_clock(struct kvm *kvm, gpa_t wall_clock, int sec_hi_ofs)
 	wc.sec = sec;	/* overflows in 2106 guest time */
 	kvm_write_guest(kvm, wall_clock, &wc, sizeof(wc));
 
-	if (sec_hi_ofs) {
-		hi = sec >> 32;
-		kvm_write_guest(kvm, wall_clock + sec_hi_ofs, &hi, sizeof(hi));
-	}
-
 	wc.version++;
 	kvm_write_guest(kvm, wall_clock, &wc.version, sizeof(wc.version));
+}
+
+/* The guest or user space has asked for the epoch to be written on this vCPU. */
+static void kvmclock_write_pending_wall_clock(struct kvm_vcpu *vcpu)
+{
+	gpa_t gpa = vcpu->arch.clock.pending_wall_clock;
+
+	if (likely(!gpa))
+		return;
+
+	vcpu->arch.clock.pending_wall_clock = 0;
+	kvm_write_wall_clock(vcpu->kvm, gpa);
+}
+
+/* What was asked of @vcpu alone: a line on its CPU, and all of its own to be written. */
+static int kvmclock_update_own(struct kvm_vcpu *vcpu)
+{
+	int r = kvmclock_redraw_vcpu(vcpu);
+
+	if (unlikely(r))
+		return r;
+
+	kvmclock_write_own_pages(vcpu);
+	kvmclock_write_pending_wall_clock(vcpu);
+	return 0;
+}
+
+/*
+ * Have the pages show the clock, and @vcpu's own for certain with @own, before it
+ * enters the guest.  Fails if that has to wait for user space or a signal.
+ *
+ * The vCPU's own pages are faulted in once for each generation.  If that does not
+ * help they are like those of others, and looked for at each entry.
+ */
+static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	unsigned long generation;
+	int r;
+
+	if (unlikely(READ_ONCE(clock->must_update)))
+		kvmclock_update(vcpu->kvm);
+
+	generation = READ_ONCE(clock->generation);
+	r = own ? kvmclock_update_own(vcpu) : 0;
+	if (!r)
+		r = kvmclock_publish(vcpu);
+	if (unlikely(r))
+		return r;
+
+	if (READ_ONCE(vclock->shown) != generation && vclock->faulted_in != generation && !own)
+		kvmclock_write_own_pages(vcpu);
+	vclock->faulted_in = generation;
+
+	if (unlikely(READ_ONCE(clock->nr_stale)))
+		kvmclock_retry_pages(vcpu);
+	vclock->seen = READ_ONCE(clock->nr_stale) ? 0 : generation;
+	return 0;
+}
+
+/*
+ * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
+ * not enter it yet, because a signal is pending, its dirty ring is full, or its CPU
+ * goes offline.
+ */
+int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
+{
+	bool all, own;
+
+	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
+		kvmclock_request_global_update(vcpu->kvm);
+
+	all = kvm_check_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	own = kvm_check_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	if (!all && !own)
+		return 0;
+
+	if (likely(!kvmclock_update_pages(vcpu, own)))
+		return 0;
+
+	if (all)
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	if (own)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	return 1;
+}
+
+/* The page is for @vcpu to write, on its way into the guest: see kvm_write_system_time(). */
+void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock)
+{
+	vcpu->kvm->arch.clock.wall_clock = wall_clock;
+	vcpu->arch.clock.pending_wall_clock = wall_clock;
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 /*
@@ -290,35 +706,41 @@ static void kvmclock_note_boot_vcpu_msr(struct kvm_vcpu *vcpu, bool old_msr)
 	if (vcpu->vcpu_id || clock->boot_vcpu_runs_old_kvmclock == old_msr)
 		return;
 
-	WRITE_ONCE(clock->boot_vcpu_runs_old_kvmclock, old_msr);
+	scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock)
+		clock->boot_vcpu_runs_old_kvmclock = old_msr;
 	kvmclock_update(vcpu->kvm);
 }
 
+/*
+ * The page is not looked for here: this may be an ioctl, and the memory absent.
+ * @vcpu does so on its way into the guest.
+ */
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated)
 {
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 
 	if (!host_initiated)
 		kvmclock_note_boot_vcpu_msr(vcpu, old_msr);
 
-	clock->system_time = system_time;
-	kvmclock_request_update(vcpu);
+	scoped_guard(raw_spinlock_irqsave, &vclock->page_lock)
+		WRITE_ONCE(vclock->system_time, system_time);
 
-	if (system_time & KVM_MSR_ENABLED)
-		kvm_gpc_activate(&clock->pv_time, system_time & ~1ULL,
-				 sizeof(struct pvclock_vcpu_time_info));
-	else
-		kvm_gpc_deactivate(&clock->pv_time);
+	if (!(system_time & KVM_MSR_ENABLED))
+		kvm_gpc_deactivate(&vclock->pv_time);
+	kvmclock_request_update(vcpu);
 }
 
 /* Tell the guest that it was stopped.  There is no way to without kvmclock. */
 int kvm_set_guest_paused(struct kvm_vcpu *vcpu)
 {
-	if (!vcpu->arch.clock.pv_time.active)
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+
+	if (kvmclock_gpa(vclock) == INVALID_GPA)
 		return -EINVAL;
 
-	WRITE_ONCE(vcpu->arch.clock.guest_stopped, true);
+	scoped_guard(raw_spinlock_irqsave, &vclock->page_lock)
+		vclock->guest_stopped = true;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	return 0;
 }
@@ -352,11 +774,27 @@ int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock
 
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu)
 {
-	kvm_gpc_init(&vcpu->arch.clock.pv_time, vcpu->kvm);
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+
+	INIT_LIST_HEAD(&vclock->node);
+	INIT_LIST_HEAD(&vclock->stale);
+	raw_spin_lock_init(&vclock->page_lock);
+	kvm_gpc_init(&vclock->pv_time, vcpu->kvm);
+	vclock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
+	vclock->tsc_adjusted = kvmclock_tsc_adjustment();
 }
 
 void kvmclock_reset(struct kvm_vcpu *vcpu)
 {
-	kvm_gpc_deactivate(&vcpu->arch.clock.pv_time);
-	vcpu->arch.clock.system_time = 0;
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+
+	scoped_guard(raw_spinlock_irqsave, &vclock->page_lock)
+		WRITE_ONCE(vclock->system_time, 0);
+	kvm_gpc_deactivate(&vclock->pv_time);
+}
+
+void kvmclock_destroy_vcpu(struct kvm_vcpu *vcpu)
+{
+	kvmclock_reset(vcpu);
+	kvmclock_leave(vcpu);
 }

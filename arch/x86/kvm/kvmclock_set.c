@@ -37,41 +37,47 @@ static u64 kvmclock_elapsed_ns(const struct kvm_clock_data *data,
 }
 
 /*
+ * Whether @data must not take the clock below the floor: if so, the update of the
+ * clock has to find out what the vCPUs' lines read.
+ */
+static bool kvmclock_is_monotonic(struct kvm *kvm, const struct kvm_clock_data *data)
+{
+	return (data->flags | READ_ONCE(kvm->arch.clock.enabled)) & KVM_CLOCK_MONOTONIC;
+}
+
+/*
  * With KVM_CLOCK_MONOTONIC, by how much @ns is to be raised so that a line through
  * it is nowhere below what the guest may have read up to @now, while it was in the
  * guest last.  Nothing runs ahead of the clock but, in host clock mode, vCPUs that
- * compute with lines of their own.
+ * compute with lines of their own: @track is NULL without that flag.
  */
 static u64 kvmclock_raise_by(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-			     u32 flags)
+			     const struct kvmclock_track *track)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_track track;
 	u64 floor;
 
-	if (!((flags | READ_ONCE(clock->enabled)) & KVM_CLOCK_MONOTONIC))
+	if (!track)
 		return 0;
 
 	smp_mb();	/* Pairs with smp_mb() in kvmclock_note_reading(). */
 	if (!READ_ONCE(clock->guest_has_read))
 		return 0;
 
-	kvmclock_get_track(kvm, now, &track);
-	floor = max(kvmclock_ns(clock, now), track.ns);
+	floor = max(kvmclock_ns(clock, now), track->ns);
 	if (ns >= floor)
 		return 0;
 
 	kvm->stat.clock_raised++;
 	kvm->stat.clock_raised_max_ns = max(kvm->stat.clock_raised_max_ns, floor - ns);
-	return kvmclock_get_floor(kvm, now, &track) - ns;
+	return kvmclock_get_floor(kvm, now, track) - ns;
 }
 
 /* Whether the line can run on as it is: if nothing else calls for another one. */
 static bool kvmclock_can_run_on(struct kvm *kvm, const struct kvmclock_instant *now)
 {
-	bool offsets_changed;
-
-	return kvm->arch.clock.use_master_clock && kvmclock_check(kvm, now, &offsets_changed) < 0;
+	return kvm->arch.clock.use_master_clock &&
+	       kvmclock_must_redraw(kvm, now->tsc_based) == KVMCLOCK_CAUSE_NONE;
 }
 
 /*
@@ -79,14 +85,11 @@ static bool kvmclock_can_run_on(struct kvm *kvm, const struct kvmclock_instant *
  * any value is accepted.
  */
 static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *now,
-			       const struct kvm_clock_data *data)
+			       const struct kvm_clock_data *data,
+			       const struct kvmclock_track *track)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
 	u64 ns = data->clock + kvmclock_elapsed_ns(data, now);
-	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, data->flags);
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	bool offsets_changed;
+	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, track);
 
 	if (raise_ns && kvmclock_can_run_on(kvm, now))
 		return;
@@ -94,26 +97,39 @@ static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *n
 	ns += raise_ns;
 
 	/* A line that is asked for what it reads is not another line. */
-	if (ns != kvmclock_ns(clock, now) || kvmclock_check(kvm, now, &offsets_changed) >= 0)
+	if (ns != kvmclock_ns(&kvm->arch.clock, now) ||
+	    kvmclock_must_redraw(kvm, now->tsc_based) != KVMCLOCK_CAUSE_NONE)
 		kvmclock_redraw(kvm, now, ns, NULL, KVMCLOCK_CAUSE_SET);
+}
 
-	/* This CPU's TSC, which was read here, may not be that of the vCPUs'. */
-	if (!clock->use_master_clock) {
-		kvm_for_each_vcpu(i, vcpu, kvm)
-			kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	}
+/*
+ * In host clock mode, have each vCPU draw its line: the TSC that the clock was set
+ * at is that of this CPU, which may not be that of the vCPUs'.
+ */
+static void kvmclock_redraw_vcpus(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (READ_ONCE(kvm->arch.clock.use_master_clock))
+		return;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 {
+	bool monotonic = kvmclock_is_monotonic(kvm, data);
 	struct kvmclock_instant now;
+	struct kvmclock_track track;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm);
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	kvmclock_set_value(kvm, &now, data);
+	kvmclock_begin_update(kvm, false, &now, monotonic ? &track : NULL);
+	kvmclock_set_value(kvm, &now, data, monotonic ? &track : NULL);
 	kvmclock_end_update(kvm);
+	kvmclock_redraw_vcpus(kvm);
 }
 
 /*
@@ -235,7 +251,7 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvmclock_instant 
 	if (kvm->arch.clock.tsc_protected)
 		return -EOPNOTSUPP;
 
-	if (!kvmclock_can_use_master_clock(kvm, now, &plan->track.ratio))
+	if (!kvmclock_can_use_master_clock(kvm, now->tsc_based, &plan->track.ratio))
 		return kvmclock_plan_fallback(now, data, plan);
 
 	kvmclock_plan_tsc(kvm, now, data, plan);
@@ -265,28 +281,24 @@ static int kvmclock_try_restore(struct kvm *kvm, const struct kvm_clock_data *da
  * how many cycles the TSCs, which cannot be written here, are to be moved.
  */
 static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instant *now,
-				   const struct kvm_clock_data *data, struct kvmclock_plan *plan)
+				   struct kvmclock_plan *plan, const struct kvmclock_track *track)
 {
-	struct kvmclock_track *track = &plan->track;
+	struct kvmclock_track *asked = &plan->track;
 	u64 raise_ns, cycles = 0;
 
 	if (plan->is_current)
 		return 0;
 
-	raise_ns = kvmclock_raise_by(kvm, now, track->ns, data->flags);
+	raise_ns = kvmclock_raise_by(kvm, now, asked->ns, track);
 	if (raise_ns && !plan->moves_tsc && kvmclock_can_run_on(kvm, now))
 		return 0;
 
-	track->ns += raise_ns;
-	track->line.system_time += raise_ns;
+	asked->ns += raise_ns;
+	asked->line.system_time += raise_ns;
 
 	if (plan->moves_tsc)
-		cycles = kvmclock_move_reference(kvm, now, track->ratio, plan->offset);
-	kvmclock_redraw(kvm, now, track->ns, track, KVMCLOCK_CAUSE_SET);
-
-	/* TSC offsets that are equal stay so; they are about to be written. */
-	if (kvm->arch.clock.tsc_stable)
-		kvm->arch.clock.tsc_offset += cycles;
+		cycles = kvmclock_move_reference(kvm, now, asked->ratio, plan->offset);
+	kvmclock_redraw(kvm, now, asked->ns, asked, KVMCLOCK_CAUSE_SET);
 	return cycles;
 }
 
@@ -294,24 +306,26 @@ static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instan
 static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_clock_data *data, bool locked,
 				u64 *cycles)
 {
+	bool monotonic = kvmclock_is_monotonic(kvm, data);
+	struct kvmclock_track found, *track = monotonic ? &found : NULL;
 	struct kvmclock_instant now;
 	struct kvmclock_plan plan;
 	int r;
 
 	*cycles = 0;
-	kvmclock_begin_update(kvm);
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	kvmclock_begin_update(kvm, locked, &now, track);
 	r = kvmclock_plan_restore(kvm, &now, data, locked, &plan);
 	if (!r && plan.fallback)
-		kvmclock_set_value(kvm, &now, data);
+		kvmclock_set_value(kvm, &now, data, track);
 	else if (!r)
-		*cycles = kvmclock_commit_restore(kvm, &now, data, &plan);
+		*cycles = kvmclock_commit_restore(kvm, &now, &plan, track);
 	kvmclock_end_update(kvm);
 
 	return r;
 }
 
-static int kvmclock_restore_locked(struct kvm *kvm, const struct kvm_clock_data *data, bool locked)
+/* Restore @data, which fails if TSCs have to move and not all vCPUs are @locked. */
+static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_clock_data *data, bool locked)
 {
 	struct kvmclock_plan plan;
 	u64 cycles;
@@ -326,25 +340,31 @@ static int kvmclock_restore_locked(struct kvm *kvm, const struct kvm_clock_data 
 	r = kvmclock_restore_now(kvm, data, locked, &cycles);
 	if (!r && cycles)
 		kvmclock_move_tscs(kvm, cycles);
+	if (!r)
+		kvmclock_redraw_vcpus(kvm);
 	return r;
 }
 
 /*
  * Restore the line that @data describes, and the TSCs that it belongs to.  vCPUs
  * whose TSCs are to be moved must not run in between: hold all their mutexes, or
- * leave their TSCs alone.
+ * leave their TSCs alone.  Mostly they need not move, and nobody is locked.
  */
 int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
 {
-	bool locked;
-	int r;
+	int r = kvmclock_restore_with(kvm, data, false);
 
-	guard(mutex)(&kvm->lock);
+	if (r != -EBUSY)
+		return r;
 
-	locked = !kvm_trylock_all_vcpus(kvm);
-	r = kvmclock_restore_locked(kvm, data, locked);
-	if (locked)
+	if (mutex_lock_killable(&kvm->lock))
+		return -EINTR;
+
+	if (!kvm_trylock_all_vcpus(kvm)) {
+		r = kvmclock_restore_with(kvm, data, true);
 		kvm_unlock_all_vcpus(kvm);
+	}
+	mutex_unlock(&kvm->lock);
 
 	return r;
 }

@@ -18,12 +18,13 @@
  * mul is 0 and the line is the host's boot time plus ns.
  */
 TRACE_EVENT(kvm_clock_line,
-	TP_PROTO(enum kvmclock_cause cause,
+	TP_PROTO(const struct kvm *kvm, enum kvmclock_cause cause,
 		 const struct pvclock_vcpu_time_info *old,
 		 const struct pvclock_vcpu_time_info *new),
-	TP_ARGS(cause, old, new),
+	TP_ARGS(kvm, cause, old, new),
 
 	TP_STRUCT__entry(
+		__string(vm,		kvmclock_vm_name(kvm))
 		__field(unsigned int,	cause)
 		__field(__u64,		old_tsc)
 		__field(__u64,		old_ns)
@@ -36,6 +37,7 @@ TRACE_EVENT(kvm_clock_line,
 	),
 
 	TP_fast_assign(
+		__assign_str(vm);
 		__entry->cause		= cause;
 		__entry->old_tsc	= old->tsc_timestamp;
 		__entry->old_ns		= old->system_time;
@@ -47,10 +49,11 @@ TRACE_EVENT(kvm_clock_line,
 		__entry->new_shift	= new->tsc_shift;
 	),
 
-	TP_printk("cause %s old tsc %llu ns %llu mul %u shift %d new tsc %llu ns %llu mul %u shift %d",
+	TP_printk("cause %s old tsc %llu ns %llu mul %u shift %d new tsc %llu ns %llu mul %u shift %d vm %s",
 		  __print_symbolic(__entry->cause, kvmclock_trace_symbol_cause),
 		  __entry->old_tsc, __entry->old_ns, __entry->old_mul, __entry->old_shift,
-		  __entry->new_tsc, __entry->new_ns, __entry->new_mul, __entry->new_shift)
+		  __entry->new_tsc, __entry->new_ns, __entry->new_mul, __entry->new_shift,
+		  __get_str(vm))
 );
 
 #endif /* _TRACE_KVMCLOCK_H */

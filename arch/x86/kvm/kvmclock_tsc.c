@@ -22,43 +22,91 @@ void kvm_get_time_scale(u64 scaled_hz, u64 base_hz, s8 *shift, u32 *mul)
 	kvmclock_fraction(scaled_hz, base_hz, mul, shift);
 }
 
-/*
- * After @vcpu's TSC offset has changed: its pages are to be rewritten, and with
- * them those of all vCPUs if PVCLOCK_TSC_STABLE_BIT has to follow.  The latter
- * is found out by @vcpu when it enters the guest again, because the offset may be
- * written with preemption disabled.  Until then the others go on: the line is the
- * same, and so are their TSCs.
- */
-void kvmclock_tsc_offset_written(struct kvm_vcpu *vcpu)
+/* Write @vcpu's TSC offset, and have its pages follow before it enters the guest. */
+static void kvmclock_write_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
-	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	bool changes = offset != vcpu->arch.l1_tsc_offset;
 
-	/*
-	 * Either the clock is found in master clock mode here, or who enters it
-	 * finds the new offset.  Pairs with smp_store_mb() in kvmclock_redraw().
-	 */
-	smp_mb__after_atomic();
-	if (READ_ONCE(vcpu->kvm->arch.clock.use_master_clock))
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	lockdep_assert_held(&vcpu->kvm->arch.clock.tsc_write_lock);
+
+	__kvm_vcpu_write_tsc_offset(vcpu, offset);
+	if (!changes)
+		return;
+
+	kvmclock_note_tsc(vcpu);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
+/* For all others: the guest writes its TSC or TSC_ADJUST, or it is adjusted. */
+void kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
+{
+	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
+
+	kvmclock_write_offset(vcpu, offset);
 }
 
 /*
- * After a call of KVM_SET_TSC_KHZ, which returns @ret.  A TSC that could not be
- * scaled was made to catch up; it need not any more once it runs at the host's
- * frequency, unless the host's TSC is unstable.
+ * Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0.  A
+ * TSC that was made to catch up need not any more once it runs at its frequency,
+ * unless the host's TSC is unstable.
  */
-int kvmclock_tsc_khz_set(struct kvm_vcpu *vcpu, int ret, bool scaled)
+static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 {
-	if (!ret && !scaled && vcpu->arch.tsc_always_catchup) {
+	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
+
+	kvm_get_time_scale(khz * 1000ULL, NSEC_PER_SEC, &vcpu->arch.virtual_tsc_shift,
+			   &vcpu->arch.virtual_tsc_mult);
+	vcpu->arch.virtual_tsc_khz = khz;
+
+	if (!ratio) {
+		vcpu->arch.tsc_catchup = 1;
+		vcpu->arch.tsc_always_catchup = 1;
+	} else if (vcpu->arch.tsc_always_catchup) {
+		vcpu->arch.tsc_catchup = kvm_check_tsc_unstable();
 		vcpu->arch.tsc_always_catchup = 0;
-		WRITE_ONCE(vcpu->arch.tsc_catchup, kvm_check_tsc_unstable());
+	}
+	kvm_vcpu_write_tsc_multiplier(vcpu, ratio ? : kvm_caps.default_tsc_scaling_ratio);
+	kvmclock_note_tsc(vcpu);
+}
+
+/* Returns 0 if @vcpu's TSC is to run at @khz from now on; otherwise nothing has changed. */
+int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
+{
+	u64 ratio;
+
+	/* tsc_khz, which stands for the host's frequency, is 0 if calibrating it has failed. */
+	if (!khz || !kvmclock_find_ratio(khz, &ratio)) {
+		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
+		return -EINVAL;
 	}
 
-	/* While it is created, the vCPU has no clock yet. */
-	if (vcpu->arch.clock.tsc_synchronized)
-		kvmclock_update(vcpu->kvm);
+	kvmclock_commit_tsc_khz(vcpu, khz, ratio);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	kvmclock_update(vcpu->kvm);
+	return 0;
+}
 
-	return ret;
+/*
+ * @vcpu is created.  A frequency that was asked of the VM may be one that a TSC
+ * cannot have here, which only the ioctl of a vCPU can tell by an error: the TSC
+ * runs at the host's then, and KVM_GET_TSC_KHZ of the vCPU says so.
+ */
+void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
+{
+	u32 khz = READ_ONCE(vcpu->kvm->arch.default_tsc_khz);
+	u64 ratio;
+
+	if (khz && !kvmclock_find_ratio(khz, &ratio)) {
+		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
+		khz = tsc_khz;
+		ratio = kvm_caps.default_tsc_scaling_ratio;
+	}
+
+	/* Not even the host's frequency is known if calibrating its TSC has failed. */
+	if (khz)
+		kvmclock_commit_tsc_khz(vcpu, khz, ratio);
+	else
+		kvm_vcpu_write_tsc_multiplier(vcpu, kvm_caps.default_tsc_scaling_ratio);
 }
 
 /*
@@ -126,9 +174,7 @@ static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc
 		return;
 
 	kvmclock_note_tsc_write(clock, offset, tsc, ns, vcpu->arch.virtual_tsc_khz);
-	vclock->last_guest_tsc = tsc;
-
-	kvm_vcpu_write_tsc_offset(vcpu, offset);
+	kvmclock_write_offset(vcpu, offset);
 
 	if (!matched)
 		kvmclock_start_generation(clock, offset, tsc, ns);
@@ -143,7 +189,7 @@ static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc
 	/* The event is not there on 32-bit hosts, which have no master clock. */
 	trace_kvm_track_tsc(vcpu->vcpu_id, clock->nr_vcpus_matched_tsc,
 			    atomic_read(&vcpu->kvm->online_vcpus), clock->use_master_clock,
-			    kvmclock_host_vclock_mode());
+			    READ_ONCE(kvmclock_vclock_mode));
 #endif
 }
 
@@ -156,7 +202,7 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	u64 data = user_value ? *user_value : 0;
-	u64 offset, scaled_tsc, elapsed_ns;
+	u64 offset, scaled_tsc, boot_ns, elapsed_ns;
 	struct kvmclock_instant now;
 	bool matched;
 
@@ -164,7 +210,8 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	scaled_tsc = kvm_scale_tsc(now.tsc, vcpu->arch.l1_tsc_scaling_ratio);
-	elapsed_ns = now.boot_ns - clock->last_tsc_nsec;
+	boot_ns = kvmclock_boot_ns(&now);
+	elapsed_ns = boot_ns - clock->last_tsc_nsec;
 
 	matched = kvmclock_tsc_write_matches(vcpu, data, elapsed_ns);
 	if (matched && kvm_check_tsc_unstable())
@@ -182,21 +229,23 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 	if (user_value && !vcpu->arch.guest_tsc_protected)
 		clock->user_set_tsc = true;
 
-	kvmclock_commit_tsc_write(vcpu, offset, data, now.boot_ns, matched);
+	kvmclock_commit_tsc_write(vcpu, offset, data, boot_ns, matched);
+	if (!user_value)
+		kvmclock_join(vcpu);
 }
 
+/* Write @vcpu's TSC for user space; or, without @user_value, its first as it is created. */
 void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value)
 {
-	if (vcpu->arch.guest_tsc_protected)
-		WRITE_ONCE(vcpu->kvm->arch.clock.tsc_protected, true);
-
 	kvmclock_write_tsc(vcpu, user_value);
-	WRITE_ONCE(vcpu->arch.clock.tsc_synchronized, true);
-	kvmclock_update(vcpu->kvm);
+
+	/* There is a vCPU more, and the first one brings the master clock. */
+	if (!user_value)
+		kvmclock_update(vcpu->kvm);
 }
 
 /* Write @vcpu's TSC offset for user space; equal offsets match. */
-static void kvmclock_write_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
+void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvmclock_instant now;
@@ -214,60 +263,7 @@ static void kvmclock_write_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 	if (!vcpu->arch.guest_tsc_protected)
 		clock->user_set_tsc = true;
 
-	kvmclock_commit_tsc_write(vcpu, offset, tsc, now.boot_ns, matched);
-}
-
-void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
-{
-	kvmclock_write_tsc_offset(vcpu, offset);
-	kvmclock_update(vcpu->kvm);
-}
-
-/* The frequency that the guest was told, or will be. */
-u32 kvmclock_vm_khz(struct kvm *kvm)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		return READ_ONCE(vcpu->arch.virtual_tsc_khz);
-
-	return READ_ONCE(kvm->arch.default_tsc_khz);
-}
-
-/*
- * The scaling ratio that a vCPU gets which is created now, or 0 if its TSC cannot
- * run at the VM's frequency without catching up.
- */
-u64 kvmclock_default_ratio(struct kvm *kvm)
-{
-	u32 khz = READ_ONCE(kvm->arch.default_tsc_khz);
-	u64 ratio;
-
-	if (khz >= adjust_tsc_khz(tsc_khz, -tsc_tolerance_ppm) &&
-	    khz <= adjust_tsc_khz(tsc_khz, tsc_tolerance_ppm))
-		return kvm_caps.default_tsc_scaling_ratio;
-
-	if (!kvm_caps.has_tsc_control || !tsc_khz)
-		return 0;
-
-	ratio = mul_u64_u32_div(1ULL << kvm_caps.tsc_scaling_ratio_frac_bits, khz, tsc_khz);
-	return ratio < kvm_caps.max_tsc_scaling_ratio ? ratio : 0;
-}
-
-/* The first half of moving @vcpu's TSC by @cycles: what KVM knows of it. */
-static void kvmclock_note_tsc_move(struct kvm_vcpu *vcpu, u64 scaled_tsc, u64 cycles)
-{
-	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-	u64 offset = vcpu->arch.l1_tsc_offset + vclock->tsc_offset_adjustment + cycles;
-
-	/* A TSC that becomes unstable from here on is resumed from that value. */
-	vclock->last_guest_tsc = scaled_tsc + offset;
-	vclock->this_tsc_write = vclock->last_guest_tsc;
-	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
-	if (offset == clock->cur_tsc_offset)
-		vclock->this_tsc_generation = clock->cur_tsc_generation;
+	kvmclock_commit_tsc_write(vcpu, offset, tsc, kvmclock_boot_ns(&now), matched);
 }
 
 /*
@@ -279,30 +275,46 @@ static void kvmclock_note_tsc_move(struct kvm_vcpu *vcpu, u64 scaled_tsc, u64 cy
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 offset)
 {
-	u64 scaled_tsc = kvm_scale_tsc(now->tsc, ratio), tsc = scaled_tsc + offset;
 	struct kvm_clock *clock = &kvm->arch.clock;
+	u64 tsc = kvm_scale_tsc(now->tsc, ratio) + offset;
 	u64 cycles = offset - clock->cur_tsc_offset;
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	int matched = 0;
+	u64 boot_ns = kvmclock_boot_ns(now);
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	kvmclock_start_generation(clock, offset, tsc, now->boot_ns);
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		kvmclock_note_tsc_move(vcpu, scaled_tsc, cycles);
-		matched += vcpu->arch.clock.this_tsc_generation == clock->cur_tsc_generation;
-	}
-	clock->nr_vcpus_matched_tsc = max(matched - 1, 0);
-	kvmclock_note_tsc_write(clock, offset, tsc, now->boot_ns, kvmclock_vm_khz(kvm));
+	kvmclock_start_generation(clock, offset, tsc, boot_ns);
+	kvmclock_note_tsc_write(clock, offset, tsc, boot_ns, kvmclock_vm_khz(kvm));
 	clock->user_set_tsc = true;
 
 	return cycles;
 }
 
 /*
- * The second half of moving @vcpu's TSC by @cycles: its offset.  An armed deadline
- * is a value of the TSC, but its timer runs on the host's time.
+ * Move @vcpu's TSC offset, and note what its TSC read when the reference was moved,
+ * from which it catches up if it becomes unstable.  With the reference's offset, it
+ * belongs to the generation.
+ */
+static void kvmclock_move_offset(struct kvm_vcpu *vcpu, u64 cycles)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 offset = vcpu->arch.l1_tsc_offset + cycles;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	kvmclock_write_offset(vcpu, offset);
+	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
+	vclock->this_tsc_write = clock->cur_tsc_write + offset - clock->cur_tsc_offset;
+	if (offset != clock->cur_tsc_offset)
+		return;
+
+	clock->nr_vcpus_matched_tsc += vclock->node.prev != &clock->vcpus;
+	vclock->this_tsc_generation = clock->cur_tsc_generation;
+}
+
+/*
+ * Move @vcpu's TSC by @cycles.  An armed deadline is a value of the TSC, but its
+ * timer runs on the host's time; so does the preemption timer of a nested guest.
  */
 static void kvmclock_move_tsc(struct kvm_vcpu *vcpu, u64 cycles)
 {
@@ -311,12 +323,13 @@ static void kvmclock_move_tsc(struct kvm_vcpu *vcpu, u64 cycles)
 	lockdep_assert_held(&vcpu->mutex);
 
 	vcpu_load(vcpu);
-	if (likely(!kvm_check_tsc_unstable()))
-		kvm_vcpu_write_tsc_offset(vcpu, vcpu->arch.l1_tsc_offset + cycles);
+	kvmclock_move_offset(vcpu, cycles);
 
 	deadline = kvm_get_lapic_tscdeadline_msr(vcpu);
 	if (deadline)
 		kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
+	if (is_guest_mode(vcpu) && kvm_nested_ops.tsc_moved)
+		kvm_nested_ops.tsc_moved(vcpu);
 	vcpu_put(vcpu);
 }
 
@@ -337,53 +350,71 @@ void kvmclock_move_tscs(struct kvm *kvm, u64 cycles)
  */
 void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now)
 {
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
-	u64 tsc = kvm_read_l1_tsc(vcpu, now->tsc);
-	u64 target;
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 tsc, target;
 
-	if (vcpu->arch.tsc_catchup) {
-		target = clock->this_tsc_write +
-			 nsec_to_cycles(vcpu, now->boot_ns - clock->this_tsc_nsec);
-		if (target > tsc) {
-			adjust_tsc_offset_guest(vcpu, target - tsc);
-			kvm_clear_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-			tsc = target;
-		}
-	}
+	if (!vcpu->arch.tsc_catchup)
+		return;
 
-	clock->last_guest_tsc = tsc;
+	tsc = kvm_read_l1_tsc(vcpu, now->tsc);
+	target = vclock->this_tsc_write +
+		 nsec_to_cycles(vcpu, kvmclock_boot_ns(now) - vclock->this_tsc_nsec);
+	if (target <= tsc)
+		return;
+
+	kvmclock_write_offset(vcpu, vcpu->arch.l1_tsc_offset + target - tsc);
+	kvm_clear_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
+/*
+ * The host's TSC was reset since @vcpu was loaded last: adjust the vCPU's by what is
+ * missing.  The time for which the host was suspended is not known here; KVM has
+ * the clock count it, but not the TSC.
+ */
+void kvmclock_adjust_reset_tsc(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 adjustment = kvmclock_tsc_adjustment();
+
+	adjust_tsc_offset_host(vcpu, adjustment - vclock->tsc_adjusted);
+	vclock->tsc_adjusted = adjustment;
+	vclock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
+
+	/* What the TSC was on another CPU is no news of that CPU any more. */
+	vclock->last_host_tsc = 0;
+	WRITE_ONCE(vcpu->kvm->arch.clock.must_update, true);
+	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
 /*
  * With an unreliable host TSC, the guest's TSC goes on from where it was when
- * the vCPU ran last, and catches up with the time from there.
+ * the vCPU ran last, and catches up with the time from there.  The clock cannot be
+ * updated with preemption disabled; @vcpu does so on its way into the guest.
  */
 static void kvmclock_resume_unstable_tsc(struct kvm_vcpu *vcpu)
 {
-	u64 offset = kvm_compute_l1_tsc_offset(vcpu, vcpu->arch.clock.last_guest_tsc);
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 last_tsc = kvm_read_l1_tsc(vcpu, vclock->last_host_tsc);
 
-	kvm_vcpu_write_tsc_offset(vcpu, offset);
+	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
+
+	if (vclock->last_host_tsc)
+		kvmclock_write_offset(vcpu, kvm_compute_l1_tsc_offset(vcpu, last_tsc));
 	if (vcpu->arch.guest_tsc_protected || vcpu->arch.tsc_catchup)
 		return;
 
-	WRITE_ONCE(vcpu->arch.tsc_catchup, 1);
+	vcpu->arch.tsc_catchup = 1;
+	kvmclock_note_tsc(vcpu);
+	WRITE_ONCE(vcpu->kvm->arch.clock.must_update, true);
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
-void kvmclock_vcpu_load(struct kvm_vcpu *vcpu, int cpu)
+/* @vcpu is loaded on another CPU, or the host's TSC is unstable. */
+void kvmclock_vcpu_moved(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_clock *clock = &vcpu->arch.clock;
+	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 
-	/* The host's TSC was reset. */
-	if (unlikely(clock->tsc_offset_adjustment)) {
-		adjust_tsc_offset_host(vcpu, clock->tsc_offset_adjustment);
-		clock->tsc_offset_adjustment = 0;
-	}
-
-	if (likely(vcpu->cpu == cpu) && !kvm_check_tsc_unstable())
-		return;
-
-	if (clock->last_host_tsc && (s64)(rdtsc() - clock->last_host_tsc) < 0)
+	if (vclock->last_host_tsc && (s64)(rdtsc() - vclock->last_host_tsc) < 0)
 		mark_tsc_unstable("KVM discovered backwards TSC");
 
 	if (kvm_check_tsc_unstable())
@@ -392,67 +423,4 @@ void kvmclock_vcpu_load(struct kvm_vcpu *vcpu, int cpu)
 	/* In master clock mode, the line is the same on all CPUs. */
 	if (!READ_ONCE(vcpu->kvm->arch.clock.use_master_clock) || vcpu->cpu == -1)
 		kvmclock_request_update(vcpu);
-}
-
-/* The last host TSC at which a vCPU was loaded, if it is ahead of @tsc, else 0. */
-static u64 kvmclock_tsc_ahead_of(struct kvm *kvm, u64 tsc)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	u64 last = 0;
-
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		last = max(last, vcpu->arch.clock.last_host_tsc);
-
-	return last > tsc ? last : 0;
-}
-
-/*
- * Have the vCPUs' TSCs adjusted when they are loaded, and do so once: the other
- * CPUs that come up find @local_tsc.  Adjustments add up, in case the host is
- * suspended again before a vCPU has run.  The time for which it was suspended is
- * missing from the TSCs, because it is not known yet.
- */
-static void kvmclock_adjust_reset_tscs(struct kvm *kvm, u64 last_tsc, u64 local_tsc)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		vcpu->arch.clock.tsc_offset_adjustment += last_tsc - local_tsc;
-		vcpu->arch.clock.last_host_tsc = local_tsc;
-	}
-
-	/* TSCs written before have nothing in common with those written now. */
-	kvm->arch.clock.last_tsc_nsec = 0;
-	kvm->arch.clock.last_tsc_write = 0;
-}
-
-/*
- * Some hosts reset their TSCs while they are suspended, but keep them in sync.
- * Find out as CPUs come up, from the TSC at which vCPUs ran last.  With unstable
- * TSCs, this is left to kvmclock_vcpu_load().
- */
-void kvmclock_host_cpu_up(void)
-{
-	struct kvmclock_instant now = { .tsc = rdtsc() };
-	u64 last_tsc = 0;
-	struct kvm *kvm;
-
-	if (kvm_check_tsc_unstable())
-		return;
-
-	list_for_each_entry(kvm, &vm_list, vm_list)
-		last_tsc = max(last_tsc, kvmclock_tsc_ahead_of(kvm, now.tsc));
-
-	if (likely(!last_tsc))
-		return;
-
-	/* The only accessor that may be used while timekeeping is suspended. */
-	now.boot_ns = ktime_to_ns(ktime_mono_to_any(ktime_get_raw_fast_ns(), TK_OFFS_BOOT));
-
-	list_for_each_entry(kvm, &vm_list, vm_list) {
-		kvmclock_leave_on_tsc_reset(kvm, last_tsc, &now);
-		kvmclock_adjust_reset_tscs(kvm, last_tsc, now.tsc);
-	}
 }

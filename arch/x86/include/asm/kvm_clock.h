@@ -7,6 +7,7 @@
 #define _ASM_X86_KVM_CLOCK_H
 
 #include <linux/kvm_types.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/ratelimit_types.h>
 #include <linux/seqlock.h>
@@ -15,25 +16,53 @@
 
 #include <asm/pvclock-abi.h>
 
+/*
+ * A line in the domain of the TSC scaled by @ratio, for the clock to go on with.
+ * Where the clock cannot do so with the line itself, because it runs at another
+ * rate, it is drawn anew through @ns plus @slack_ns.  There is none if @ratio is 0.
+ */
+struct kvmclock_track {
+	struct pvclock_vcpu_time_info line;
+	u64 ratio;
+	u64 ns;			/* the line's value now */
+	unsigned int slack_ns;
+};
+
+/* What a line is drawn through: @ns at host TSC @tsc, or on from @from. */
+struct kvmclock_point {
+	u64 tsc;
+	u64 ns;
+	u32 khz;		/* of the host */
+	struct kvmclock_track from;
+};
+
+/*
+ * The reference TSC page of Hyper-V, one for all vCPUs.  It is among the pages of
+ * @owner, the vCPU on which the guest or user space has enabled it, if any.
+ */
+struct kvmclock_hyperv_page {
+	raw_spinlock_t lock;	/* protects what is here, and writing the page */
+	struct kvm_vcpu *owner;
+	gpa_t gpa;
+	u32 sequence;		/* the last one that was valid */
+	bool by_guest;		/* enabled by the guest, and not written since */
+	bool is_kept;		/* the guest goes on with what it has in there: */
+	u64 kept_scale;
+	s64 kept_offset;
+};
+
 struct kvm_clock {
 	/*
 	 * Serializes changes of the clock from before vCPUs are kicked until
 	 * they may enter the guest again.  Nothing that is done with it held
-	 * touches guest memory, which may have to wait for user space.
+	 * waits for guest memory.
 	 */
 	struct mutex update_lock;
 
 	/*
-	 * Serializes writing to the guest's pages, and protects @published.
-	 * vCPUs take it on their way into the guest, and may sleep on guest
-	 * memory with it held.
-	 */
-	struct mutex publish_lock;
-	unsigned long published;	/* the generation that all pages show */
-
-	/*
-	 * Protects everything below.  @sc is for reading the clock's value:
-	 * @use_master_clock, @line, @ratio and @offset.
+	 * Protects everything below, unless another lock is named, and is held
+	 * for a short time only, no matter how many vCPUs there are.  @sc is for
+	 * reading the clock's value: @use_master_clock, @line, @ratio, @offset.
 	 */
 	raw_spinlock_t tsc_write_lock;
 	seqcount_raw_spinlock_t sc;
@@ -44,28 +73,63 @@ struct kvm_clock {
 	 * offset is added.  @khz is the host's frequency that it was drawn for.
 	 */
 	bool use_master_clock;
-	bool tsc_stable;	/* the vCPUs' TSC offsets are equal, too: */
-	u64 tsc_offset;
 	u32 khz;
 	u64 ratio;
 	struct pvclock_vcpu_time_info line;
 
-	/* Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset. */
+	/*
+	 * Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset.  Each vCPU
+	 * starts with a line through @point, where the clock was redrawn last.
+	 */
 	s64 offset;
+	struct kvmclock_point point;
+	unsigned long redraws;
 
 	u32 enabled;		/* KVM_CLOCK_* flags that user space opted in to */
 	bool guest_has_read;	/* what MONOTONIC does not go below exists */
-
-	unsigned long generation;	/* counts changes that all pages must show */
 	struct ratelimit_state update_rs;
 
-	/* Both rule out the master clock, the first one for good. */
-	bool backwards_tsc_observed;
-	bool boot_vcpu_runs_old_kvmclock;
-
+	/*
+	 * What the mode and PVCLOCK_TSC_STABLE_BIT depend on.  @vcpus are those
+	 * that have a TSC, and the numbers say how many differ from the one
+	 * before them in the list, so that all are equal if there is none.
+	 */
+	struct list_head vcpus;
+	unsigned int nr_vcpus;
+	unsigned int nr_offset_steps;
+	unsigned int nr_ratio_steps;
+	unsigned int nr_catching_up;
 	bool tsc_protected;	/* a vCPU's TSC cannot be moved by KVM */
+	bool boot_vcpu_runs_old_kvmclock;
+	bool backwards_tsc_observed;
+	unsigned int tsc_resets;	/* of the host, that the clock knows of */
+	bool must_update;	/* by who could not sleep to do so itself */
+
+	/*
+	 * Publishing.  @generation counts changes that all pages must show, and
+	 * starts at 1.  @stale has the vCPUs with pages that could not be written.
+	 */
+	unsigned long generation;
+	struct list_head stale;
+	unsigned int nr_stale;
+
+	/*
+	 * Serializes the vCPU that writes the pages of the others, which does not
+	 * sleep on guest memory, and protects @next_vcpu, the first one that may
+	 * not show generation @publishing.  All pages that could be written show
+	 * @published.
+	 */
+	struct mutex publish_lock;
+	unsigned long publishing;
+	unsigned long published;
+	unsigned long next_vcpu;
+
+#ifdef CONFIG_KVM_HYPERV
+	struct kvmclock_hyperv_page hyperv;
+#endif
 
 	gpa_t wall_clock;
+	struct list_head host_event_node;	/* see kvmclock_host.c */
 
 	/* The last TSC write, of which later ones are matched. */
 	u64 last_tsc_nsec;
@@ -85,24 +149,53 @@ struct kvm_clock {
 	int nr_vcpus_matched_tsc;
 };
 
+/* Protected by the VM's tsc_write_lock, unless something else is said. */
 struct kvm_vcpu_clock {
-	u64 system_time;	/* MSR_KVM_SYSTEM_TIME{,_NEW} */
-	struct gfn_to_pfn_cache pv_time;
-	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set */
+	struct list_head node;	/* in the VM's list of vCPUs that have a TSC */
+
+	/* The vCPU's TSC, for others to look at. */
+	u64 tsc_offset;
+	u64 tsc_ratio;
+	u32 tsc_khz;		/* what the guest was told */
+	bool catching_up;
 
 	/*
 	 * Host clock: the vCPU's own line, like the VM's in the domain of the
-	 * TSC scaled by @ratio.  Protected by the VM's tsc_write_lock.
+	 * TSC scaled by @ratio.  It is drawn for the VM's @redraws.
 	 */
 	u64 ratio;
 	struct pvclock_vcpu_time_info line;
+	unsigned long redraws;
 
-	u64 last_guest_tsc;
+	/* The generation that the vCPU's pages show, and how often writing failed. */
+	unsigned long shown;
+	unsigned int failures;
+	struct list_head stale;
+
+	/*
+	 * For the vCPU itself: the generation for which nothing is left to do on
+	 * its way into the guest, and the one for which it has faulted its pages in.
+	 */
+	unsigned long seen;
+	unsigned long faulted_in;
+
+	/*
+	 * Held while a page of the vCPU is written, by whomever, so that the last
+	 * one to write it writes the newest line.  Protects @system_time and
+	 * @guest_stopped.
+	 */
+	raw_spinlock_t page_lock;
+	u64 system_time;	/* MSR_KVM_SYSTEM_TIME{,_NEW} */
+	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set */
+	struct gfn_to_pfn_cache pv_time;
+	gpa_t pending_wall_clock;	/* for the vCPU itself to write */
+
+	/* For the vCPU itself, the CPU that it was loaded on last. */
 	u64 last_host_tsc;
-	u64 tsc_offset_adjustment;
+	unsigned int tsc_resets;	/* of the host that its TSC was adjusted for */
+	u64 tsc_adjusted;		/* by how much */
 
 	/* The generation of matching TSCs that the vCPU belongs to. */
-	bool tsc_synchronized;
 	u64 this_tsc_nsec;
 	u64 this_tsc_write;
 	u64 this_tsc_generation;

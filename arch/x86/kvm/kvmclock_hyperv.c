@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Hyper-V's reference TSC page: the KVM clock in units of 100 ns.
+ *
+ * There is one page for all vCPUs, so that it is valid only while all TSCs are
+ * equal.  It is one of the pages of the vCPU on which it was enabled: that one
+ * faults it in, and others write it where that is possible without.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/pagemap.h>
+#include <linux/uaccess.h>
+
+#include "hyperv.h"
+#include "kvmclock.h"
+#include "kvmclock_math.h"
+
+/* A guest takes 0 for invalid, and some take this one for it, too. */
+#define KVMCLOCK_HV_INVALID_TOO	0xffffffff
+
+/*
+ * Have @page give for each TSC what @line does, in units of 100 ns:
+ *
+ *   kvmclock:	ns = system_time + (tsc - tsc_timestamp) * mul * 2^(shift - 32)
+ *   Hyper-V:	ns / 100 = tsc * scale / 2^64 + offset
+ *
+ * so that
+ *
+ *   scale  = mul * 2^(shift + 32) / 100
+ *   offset = system_time / 100 - tsc_timestamp * scale / 2^64
+ *
+ * Fails where the page cannot be valid: TSCs differ, or the scale does not fit.
+ */
+static bool kvmclock_compute_hyperv_page(const struct pvclock_vcpu_time_info *line,
+					 struct ms_hyperv_tsc_page *page)
+{
+	if (!(line->flags & PVCLOCK_TSC_STABLE_BIT))
+		return false;
+
+	if (line->tsc_to_system_mul >= 100ULL << (32 - line->tsc_shift))
+		return false;
+
+	page->tsc_scale = mul_u64_u32_div(1ULL << (32 + line->tsc_shift),
+					  line->tsc_to_system_mul, 100);
+	page->tsc_offset = div_u64(line->system_time, 100) -
+			   mul_u64_u64_shr(line->tsc_timestamp, page->tsc_scale, 64);
+	return true;
+}
+
+/*
+ * Whether the guest is to go on with what it has: it has asked for its TSC to be
+ * emulated after a migration, and expects the page not to change before it has told
+ * that it is done.  User space is to keep frequency and TSC then.
+ */
+static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_tsc_page *old)
+{
+	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
+	bool keep = old->tsc_sequence && !hyperv->by_guest &&
+		    READ_ONCE(to_kvm_hv(kvm)->hv_tsc_emulation_control);
+
+	hyperv->kept_scale = old->tsc_scale;
+	hyperv->kept_offset = old->tsc_offset;
+	WRITE_ONCE(hyperv->is_kept, keep);
+	return keep;
+}
+
+/*
+ * The page has had sequence @old, perhaps on another host.  Where it was invalid
+ * there, nothing tells what it had before; for that, the first one is random.
+ */
+static void kvmclock_note_hyperv_sequence(struct kvmclock_hyperv_page *hyperv, u32 old)
+{
+	if (old && (s32)(old - hyperv->sequence) > 0)
+		hyperv->sequence = old;
+}
+
+/*
+ * The next sequence with which the page is valid.  It is none that the page has
+ * had with other contents, or a vCPU that was descheduled while it read the page
+ * could mix the two.
+ */
+static u32 kvmclock_next_hyperv_sequence(struct kvmclock_hyperv_page *hyperv)
+{
+	while (!++hyperv->sequence || hyperv->sequence == KVMCLOCK_HV_INVALID_TOO)
+		;
+	return hyperv->sequence;
+}
+
+static int kvmclock_put_hyperv_page(struct kvm *kvm, gpa_t gpa,
+				    struct ms_hyperv_tsc_page *page)
+{
+	u32 sequence = page->tsc_sequence, invalid = 0;
+
+	if (kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
+		return -EFAULT;
+	smp_wmb();	/* Who reads the new values finds that the sequence is another. */
+
+	page->tsc_sequence = 0;
+	if (kvm_write_guest(kvm, gpa, page, offsetofend(struct ms_hyperv_tsc_page, tsc_offset)))
+		return -EFAULT;
+	smp_wmb();	/* Who finds the new sequence reads the new values. */
+
+	return kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence));
+}
+
+/*
+ * Write the page for @line.  Page faults are disabled; if the page vanishes half
+ * way, it is invalid.
+ */
+static int kvmclock_update_hyperv_page(struct kvm *kvm, const struct pvclock_vcpu_time_info *line)
+{
+	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
+	struct ms_hyperv_tsc_page new, old;
+	u32 invalid = 0;
+	int r;
+
+	lockdep_assert_held(&hyperv->lock);
+
+	if (kvm_read_guest(kvm, hyperv->gpa, &old,
+			   offsetofend(struct ms_hyperv_tsc_page, tsc_offset)))
+		return -EFAULT;
+
+	if (kvmclock_keep_hyperv_page(kvm, &old))
+		return 0;
+
+	kvmclock_note_hyperv_sequence(hyperv, old.tsc_sequence);
+	new = old;
+	if (!kvmclock_compute_hyperv_page(line, &new))
+		return old.tsc_sequence ?
+		       kvm_write_guest(kvm, hyperv->gpa, &invalid, sizeof(invalid)) : 0;
+
+	if (old.tsc_sequence && old.tsc_scale == new.tsc_scale &&
+	    old.tsc_offset == new.tsc_offset)
+		return 0;
+
+	new.tsc_sequence = kvmclock_next_hyperv_sequence(hyperv);
+	r = kvmclock_put_hyperv_page(kvm, hyperv->gpa, &new);
+	if (!r)
+		hyperv->by_guest = false;
+	return r;
+}
+
+/*
+ * Write the page if it is one of @vcpu's, which others may do as well, but only as
+ * far as that does not sleep.  False if it could not be written.  The line is
+ * fetched with the page's lock held, so that the last to write it writes the newest.
+ */
+bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu)
+{
+	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
+	struct pvclock_vcpu_time_info line;
+	int r = 0;
+
+	if (likely(READ_ONCE(hyperv->owner) != vcpu))
+		return true;
+
+	guard(raw_spinlock_irqsave)(&hyperv->lock);
+
+	if (hyperv->owner != vcpu)
+		return true;
+
+	pagefault_disable();
+	if (kvmclock_get_vcpu_line(vcpu, &line))
+		r = kvmclock_update_hyperv_page(vcpu->kvm, &line);
+	pagefault_enable();
+
+	return !r;
+}
+
+/* Have the page in memory, if it is one of @vcpu's.  Sleeps. */
+int kvmclock_fault_in_hyperv_page(struct kvm_vcpu *vcpu)
+{
+	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
+	unsigned long hva;
+	gpa_t gpa;
+
+	scoped_guard(raw_spinlock_irqsave, &hyperv->lock) {
+		if (hyperv->owner != vcpu)
+			return 0;
+		gpa = hyperv->gpa;
+	}
+
+	hva = gfn_to_hva(vcpu->kvm, gpa_to_gfn(gpa));
+	if (kvm_is_error_hva(hva))
+		return -EFAULT;
+
+	return fault_in_safe_writeable((char __user *)hva, sizeof(u32)) ? -EFAULT : 0;
+}
+
+/* HV_X64_MSR_REFERENCE_TSC is written on @vcpu, whose page it is from now on. */
+void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiated)
+{
+	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
+
+	guard(raw_spinlock_irqsave)(&hyperv->lock);
+
+	hyperv->gpa = gfn_to_gpa(msr >> HV_X64_MSR_TSC_REFERENCE_ADDRESS_SHIFT);
+	hyperv->by_guest = !host_initiated;
+	WRITE_ONCE(hyperv->owner, msr & HV_X64_MSR_TSC_REFERENCE_ENABLE ? vcpu : NULL);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
+/* The counter as the guest computes it from a page that it was left with. */
+static bool kvmclock_count_by_kept_page(struct kvm *kvm, u64 *count)
+{
+	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
+
+	guard(raw_spinlock_irqsave)(&hyperv->lock);
+
+	*count = mul_u64_u64_shr(kvmclock_guest_tsc(kvm), hyperv->kept_scale, 64) +
+		 hyperv->kept_offset;
+	return hyperv->owner && hyperv->is_kept;
+}
+
+/*
+ * Hyper-V's reference counter, an MSR: the clock, whether the page is valid or not,
+ * unless the guest goes on with a page that is not what the clock would have it.
+ */
+u64 get_time_ref_counter(struct kvm *kvm)
+{
+	u64 count;
+
+	if (unlikely(READ_ONCE(kvm->arch.clock.hyperv.is_kept)) &&
+	    kvmclock_count_by_kept_page(kvm, &count))
+		return count;
+
+	return div_u64(get_kvmclock_ns(kvm), 100);
+}
