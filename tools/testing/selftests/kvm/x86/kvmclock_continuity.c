@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "hyperv.h"
 #include "kvmclock.h"
 
 #define NR_VCPUS	2
@@ -937,39 +936,6 @@ static void test_clocksource(void)
 	ksft_test_result(judge_mode(&back, &steps, "clocksource"), "clocksource\n");
 }
 
-static bool set_cpu1_online(bool online)
-{
-	return kvmclock_sysfs_write("/sys/devices/system/cpu/cpu1/online", online ? "1" : "0");
-}
-
-static void test_hotplug(void)
-{
-	struct kvmclock_series steps = {};
-	struct kvmclock_shot before, after;
-	struct kvmclock_vm kc;
-	int i;
-
-	if (!kvmclock_may_change_host() || access("/sys/devices/system/cpu/cpu1/online", W_OK)) {
-		ksft_test_result_skip("cpu_hotplug: no CPU that can be unplugged\n");
-		return;
-	}
-
-	kvmclock_vm_create(&kc, 0, NR_VCPUS, NR_VCPUS);
-	for (i = 0; i < 3; i++) {
-		kvmclock_shoot(&kc, &before);
-		TEST_ASSERT(set_cpu1_online(false), "Cannot unplug CPU 1");
-		kvmclock_settle(&kc);
-		TEST_ASSERT(set_cpu1_online(true), "Cannot plug CPU 1 in");
-		kvmclock_settle(&kc);
-		kvmclock_shoot(&kc, &after);
-		kvmclock_record(&steps, worst_step(&before, &after));
-	}
-	kvmclock_vm_destroy(&kc);
-
-	ksft_test_result(kvmclock_within(&steps, "continuity.cpu_hotplug.1to1", "ns", 0, 0),
-			 "cpu_hotplug\n");
-}
-
 static void help(const char *name)
 {
 	printf("usage: %s [-h] [-n events]\n", name);
@@ -987,7 +953,7 @@ int main(int argc, char *argv[])
 		nr_random = atoi_positive("Number of events", optarg);
 	}
 
-	kvmclock_start(12, NR_EVENTS + 1 + NR_SETS);
+	kvmclock_start(11, NR_EVENTS + 1 + NR_SETS);
 	kvm_set_files_rlimit(kvmclock_nr_modes() * NR_EVENTS * MAX_VCPUS);
 
 	test_events();
@@ -999,7 +965,6 @@ int main(int argc, char *argv[])
 	test_stable_bit();
 	test_old_msr();
 	test_clocksource();
-	test_hotplug();
 
 	ksft_finished();
 }

@@ -5,9 +5,12 @@
  * With KVM_CLOCK_GUEST_TSC, one ioctl moves the TSCs of all vCPUs by the same
  * number of cycles, and counts as a write by user space: later writes match it.
  * IA32_TSC_ADJUST stays.  What KVM has computed from the TSC before follows: the
- * guest's pages, TSC-deadline timers, and the TSC that a nested guest reads, even
- * that of a vCPU that was stopped in it.
+ * guest's pages, TSC-deadline timers, and the TSC that a nested guest reads and its
+ * VMX preemption timer, even those of a vCPU that was stopped in it.
  */
+#include <signal.h>
+#include <sys/time.h>
+
 #include "apic.h"
 #include "kvmclock.h"
 #include "svm_util.h"
@@ -37,14 +40,6 @@ static bool judge(s64 value, const char *what, const char *unit, s64 low, s64 hi
 	kvmclock_measure(key, value, unit);
 	return check(value >= low && value <= high, "%s: %ld %s, not %ld to %ld", what, value,
 		     unit, low, high);
-}
-
-/* By how much @value is not from @low to @high. */
-static s64 outside(u64 value, u64 low, u64 high)
-{
-	if ((s64)(value - low) < 0)
-		return value - low;
-	return (s64)(value - high) > 0 ? value - high : 0;
 }
 
 /* Move the TSC, and leave the clock alone. */
@@ -135,8 +130,8 @@ static bool test_msr_far(void)
 	before = kvmclock_scale(rdtsc(), kc.ratio);
 	vcpu_set_msr(kc.vcpu[1], MSR_IA32_TSC, value);
 	after = kvmclock_scale(rdtsc(), kc.ratio);
-	return judge(outside(value - kvmclock_get_offset(kc.vcpu[1]), before, after), "msr_far",
-		     "cycles", 0, 0);
+	value -= kvmclock_get_offset(kc.vcpu[1]);
+	return judge(kvmclock_outside(value, before, after), "msr_far", "cycles", 0, 0);
 }
 
 /* vCPUs that are created after the move, by which time user space writes one of them. */
@@ -212,7 +207,7 @@ static bool test_rdtsc(void)
 	low = kvmclock_scale(rdtsc(), kc.ratio) + offset;
 	tsc = kvmclock_run(&kc, 1, KVMCLOCK_RDTSC, 0, 0);
 	high = kvmclock_scale(rdtsc(), kc.ratio) + offset;
-	return judge(outside(tsc, low, high), "rdtsc", "cycles", 0, 0);
+	return judge(kvmclock_outside(tsc, low, high), "rdtsc", "cycles", 0, 0);
 }
 
 /* ---- Pages ---- */
@@ -455,11 +450,16 @@ static void l1_svm(struct svm_test_data *svm)
 	}
 }
 
-static void l1_vmx(struct vmx_pages *vmx)
+static void prepare_l2_vmx(struct vmx_pages *vmx, void *l2)
 {
 	GUEST_ASSERT(prepare_for_vmx_operation(vmx));
 	GUEST_ASSERT(load_vmcs(vmx));
-	prepare_vmcs(vmx, l2_guest);
+	prepare_vmcs(vmx, l2);
+}
+
+static void l1_vmx(struct vmx_pages *vmx)
+{
+	prepare_l2_vmx(vmx, l2_guest);
 	vmwrite(CPU_BASED_VM_EXEC_CONTROL, vmreadz(CPU_BASED_VM_EXEC_CONTROL) |
 		CPU_BASED_USE_MSR_BITMAPS | CPU_BASED_USE_TSC_OFFSETTING);
 	vmwrite(TSC_OFFSET, L2_OFFSET);
@@ -495,7 +495,7 @@ static bool nested_look(struct kvmclock_vm *vm, u64 want, const char *what)
 	sync_global_from_guest(vm->vm, level);
 	sync_global_from_guest(vm->vm, level_tsc);
 	return check(level == want, "in L%lu, not L%lu", level, want) &
-	       judge(outside(level_tsc, low, high), what, "cycles", 0, 0);
+	       judge(kvmclock_outside(level_tsc, low, high), what, "cycles", 0, 0);
 }
 
 static bool nested_looks(struct kvmclock_vm *vm)
@@ -510,23 +510,30 @@ static bool nested_looks(struct kvmclock_vm *vm)
 	       nested_look(vm, 1, "nested.l1");
 }
 
+/* A VM with one vCPU, which runs @l1 with the structures of nested virtualization. */
+static void create_nested(struct kvmclock_vm *vm, void *l1)
+{
+	gva_t data;
+
+	kvmclock_vm_init(vm, kvmclock_modes()[mode].khz, 1);
+	kvmclock_vcpu_add(vm);
+	kvmclock_opt_in(vm, KVM_CLOCK_GUEST_TSC);
+	/* So that there is room to move it back. */
+	kvmclock_set_offset(vm->vcpu[0], FAR * 16);
+	if (kvm_cpu_has(X86_FEATURE_SVM))
+		vcpu_alloc_svm(vm->vm, &data);
+	else
+		vcpu_alloc_vmx(vm->vm, &data);
+	vcpu_arch_set_entry_point(vm->vcpu[0], l1);
+	vcpu_args_set(vm->vcpu[0], 1, data);
+}
+
 static bool test_nested(void)
 {
 	struct kvmclock_vm vm;
-	gva_t data;
 	bool ok;
 
-	kvmclock_vm_init(&vm, kvmclock_modes()[mode].khz, 1);
-	kvmclock_vcpu_add(&vm);
-	kvmclock_opt_in(&vm, KVM_CLOCK_GUEST_TSC);
-	kvmclock_set_offset(vm.vcpu[0], FAR * 16);
-	if (kvm_cpu_has(X86_FEATURE_SVM))
-		vcpu_alloc_svm(vm.vm, &data);
-	else
-		vcpu_alloc_vmx(vm.vm, &data);
-	vcpu_arch_set_entry_point(vm.vcpu[0], l1_guest);
-	vcpu_args_set(vm.vcpu[0], 1, data);
-
+	create_nested(&vm, l1_guest);
 	ok = nested_looks(&vm);
 	kvmclock_vm_destroy(&vm);
 	return ok;
@@ -536,6 +543,122 @@ static const char *no_nested(void)
 {
 	return kvm_cpu_has(X86_FEATURE_SVM) || kvm_cpu_has(X86_FEATURE_VMX) ? NULL :
 	       "no nested virtualization";
+}
+
+/* ---- A nested guest's VMX preemption timer ---- */
+
+/* The guest's, of both levels. */
+static u64 timer_cycles, timer_deadline, timer_fired_at, l2_halts;
+
+static void l2_timer(void)
+{
+	for (;;) {
+		guest_look(2);
+		if (l2_halts)
+			asm volatile("hlt");
+	}
+}
+
+static void l1_timer(struct vmx_pages *vmx)
+{
+	u64 rate = rdmsr(MSR_IA32_VMX_MISC) & 0x1f, value = timer_cycles >> rate;
+
+	prepare_l2_vmx(vmx, l2_timer);
+	vmwrite(PIN_BASED_VM_EXEC_CONTROL, vmreadz(PIN_BASED_VM_EXEC_CONTROL) |
+		PIN_BASED_VMX_PREEMPTION_TIMER);
+	vmwrite(VMX_PREEMPTION_TIMER_VALUE, value);
+
+	timer_deadline = ((rdtsc() >> rate) + value) << rate;
+	GUEST_ASSERT(!vmlaunch());
+	timer_fired_at = rdtsc();
+	GUEST_ASSERT_EQ(vmreadz(VM_EXIT_REASON), EXIT_REASON_PREEMPTION_TIMER);
+	guest_look(1);
+}
+
+/*
+ * L2 is armed for @arm_ms and the TSC moves by @move_ms: the timer fires in @wait_ms,
+ * or it does not before the TSC has been moved back to what it would have been.  20 s
+ * fit into its 32 bits at any frequency, and no test takes as long.
+ */
+static const struct timer_test {
+	const char *name;
+	s64 arm_ms, move_ms, wait_ms;
+	bool fires, halts;
+} timer_tests[] = {
+	{ "preemption_timer_passed", 20000, 21000, 2000, true },
+	{ "preemption_timer_nearer", 20000, 19900, 2000, true },
+	{ "preemption_timer_farther", 500, -1000000, 700, false },
+	{ "preemption_timer_passed_halted", 20000, 21000, 2000, true, true },
+	{ "preemption_timer_farther_halted", 500, -1000000, 700, false, true },
+};
+
+static bool alarmed;
+
+static void alarm_handler(int sig)
+{
+	WRITE_ONCE(alarmed, true);
+}
+
+static void set_alarm(s64 ms)
+{
+	struct itimerval timer = {
+		.it_value = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 },
+	};
+
+	WRITE_ONCE(alarmed, false);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* Whether L2, where the guest is, is left for L1 within @ms; if halted, it stays in KVM_RUN. */
+static bool timer_fires(struct kvmclock_vm *vm, s64 ms)
+{
+	level = 2;
+	set_alarm(ms);
+	do {
+		if (__vcpu_run(vm->vcpu[0])) {
+			TEST_ASSERT(errno == EINTR, KVM_IOCTL_ERROR(KVM_RUN, -1));
+			continue;
+		}
+		kvmclock_check_exit(vm->vcpu[0]);
+		sync_global_from_guest(vm->vm, level);
+	} while (!READ_ONCE(alarmed) && level == 2);
+	set_alarm(0);
+	return level == 1;
+}
+
+static bool timer_is_right(struct kvmclock_vm *vm)
+{
+	sync_global_from_guest(vm->vm, timer_deadline);
+	sync_global_from_guest(vm->vm, timer_fired_at);
+	return check((s64)(timer_fired_at - timer_deadline) >= 0, "fires %ld cycles early",
+		     (s64)(timer_deadline - timer_fired_at));
+}
+
+static bool test_timer(const struct timer_test *test)
+{
+	struct kvmclock_vm vm;
+	bool ok;
+
+	timer_cycles = test->arm_ms * guest_khz();
+	l2_halts = test->halts;
+	create_nested(&vm, l1_timer);
+	sync_global_to_guest(vm.vm, timer_cycles);
+	sync_global_to_guest(vm.vm, l2_halts);
+
+	deadline_run(vm.vcpu[0]);
+	ok = move(&vm, test->move_ms * (s64)guest_khz());
+	ok = ok && check(timer_fires(&vm, test->wait_ms) == test->fires, "fires: %d", !test->fires);
+	if (ok && !test->fires)
+		ok = move(&vm, -test->move_ms * (s64)guest_khz()) &&
+		     check(timer_fires(&vm, 2000), "does not fire after all");
+	ok = ok && timer_is_right(&vm);
+	kvmclock_vm_destroy(&vm);
+	return ok;
+}
+
+static const char *no_timer(void)
+{
+	return kvm_cpu_has(X86_FEATURE_VMX) ? NULL : "no VMX";
 }
 
 /* ---- All cases ---- */
@@ -561,6 +684,17 @@ static const struct kvmclock_test tests[] = {
 
 #define NR_TESTS		((int)ARRAY_SIZE(tests))
 #define NR_DEADLINE_TESTS	((int)ARRAY_SIZE(deadline_tests))
+#define NR_TIMER_TESTS		((int)ARRAY_SIZE(timer_tests))
+
+static void run_timer_test(const struct timer_test *test, const char *mode_name)
+{
+	const char *why = no_timer();
+
+	if (why)
+		ksft_test_result_skip("%s %s: %s\n", test->name, mode_name, why);
+	else
+		ksft_test_result(test_timer(test), "%s %s\n", test->name, mode_name);
+}
 
 static void run_mode(void)
 {
@@ -576,12 +710,15 @@ static void run_mode(void)
 	for (t = 0; t < NR_DEADLINE_TESTS; t++)
 		ksft_test_result(test_deadline(&deadline_tests[t]), "%s %s\n",
 				 deadline_tests[t].name, name);
+	for (t = 0; t < NR_TIMER_TESTS; t++)
+		run_timer_test(&timer_tests[t], name);
 }
 
 int main(void)
 {
 	TEST_REQUIRE(kvmclock_knows(KVM_CLOCK_GUEST_TSC));
-	kvmclock_start(0, NR_TESTS + NR_DEADLINE_TESTS);
+	kvmclock_start(0, NR_TESTS + NR_DEADLINE_TESTS + NR_TIMER_TESTS);
+	signal(SIGALRM, alarm_handler);
 	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
 		run_mode();
 	ksft_finished();

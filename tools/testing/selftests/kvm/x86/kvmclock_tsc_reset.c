@@ -9,6 +9,10 @@
  * back through /dev/cpu/0/msr.  It takes its own time from another clocksource
  * meanwhile, and is to have one CPU, and one without IA32_TSC_ADJUST: where Linux
  * knows that MSR, it puts the TSC right before KVM resumes.
+ *
+ * Such a VM is in host clock mode by the time of the reset.  For one that is in
+ * master clock mode, a vCPU is put while the TSC is ahead, for less than a tick, so
+ * that only KVM takes notice of it: the TSC then is behind when the host resumes.
  */
 #include <fcntl.h>
 
@@ -61,6 +65,14 @@ static void set_clocksource(const char *name)
 	TEST_ASSERT(kvmclock_set_clocksource(name), "Cannot switch to %s", name);
 }
 
+static void write_host_tsc(s64 cycles)
+{
+	u64 tsc = rdtsc() + cycles;
+
+	TEST_ASSERT(pwrite(msr_fd, &tsc, sizeof(tsc), MSR_IA32_TSC) == sizeof(tsc),
+		    "Cannot write the host's TSC");
+}
+
 /*
  * Move the host's TSC.  What waits for a value of the TSC has to be armed anew,
  * which a sleep does that ends before everything else.
@@ -68,10 +80,8 @@ static void set_clocksource(const char *name)
 static void move_host_tsc(s64 cycles)
 {
 	const struct timespec ns = { .tv_nsec = 1 };
-	u64 tsc = rdtsc() + cycles;
 
-	TEST_ASSERT(pwrite(msr_fd, &tsc, sizeof(tsc), MSR_IA32_TSC) == sizeof(tsc),
-		    "Cannot write the host's TSC");
+	write_host_tsc(cycles);
 	nanosleep(&ns, NULL);
 }
 
@@ -188,6 +198,117 @@ static bool test_new_vm(void)
 	return check(flags == KVMCLOCK_MASTER_FLAGS, "flags 0x%x", flags);
 }
 
+/* ---- From master clock mode ---- */
+
+#define NR_TRIES	5
+
+#define HYPERV_PAGE	NR_VCPUS
+
+static struct kvmclock_vm master;
+
+static const struct kvmclock_tsc_page *tsc_page(void)
+{
+	return (void *)kvmclock_guest(&master, HYPERV_PAGE);
+}
+
+/* The host's time as of its last tick. */
+static u64 tick_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+/*
+ * Between two ticks, move the TSC forward, load and put vCPU 1, which does not take it
+ * to the guest, and move the TSC back.  If a tick comes in between after all, the host's
+ * time stands still until the TSC is there again.
+ */
+static bool put_ahead(s64 cycles)
+{
+	u64 tick = tick_ns();
+	struct kvm_regs regs;
+
+	while (tick_ns() == tick)
+		cpu_relax();
+
+	tick = tick_ns();
+	write_host_tsc(cycles);
+	vcpu_regs_get(master.vcpu[1], &regs);
+	move_host_tsc(-cycles);
+	return tick_ns() == tick;
+}
+
+/* No vCPU may be loaded from here until the host is suspended. */
+static bool run_ahead(void)
+{
+	int i;
+
+	for (i = 0; i < NR_TRIES; i++) {
+		if (put_ahead(RESET_S * kvmclock_host_khz() * 1000L))
+			return true;
+		sleep(RESET_S);
+	}
+	return false;
+}
+
+/* The premise. */
+static bool test_master_reset(void)
+{
+	bool ok;
+
+	kvmclock_hyperv_create(&master, 0, NR_VCPUS, HYPERV_PAGE);
+	ok = check(run_ahead(), "a tick each time");
+	before = kvmclock_get(&master);
+	return ok & check(before.flags == KVMCLOCK_MASTER_FLAGS, "flags 0x%x", before.flags) &
+	       check(tsc_page()->sequence, "Hyper-V's page is invalid") &
+	       check(kvmclock_suspend_host("core"), "Cannot suspend");
+}
+
+static bool test_master_clock(void)
+{
+	struct kvm_clock_data after = kvmclock_get(&master);
+
+	kvmclock_measure("tsc_reset.master_clock", after.clock - before.clock, "ns");
+	return check(!(after.flags & KVM_CLOCK_TSC_STABLE), "flags 0x%x", after.flags) &
+	       check(after.clock >= before.clock, "%lu ns, less than %lu", (u64)after.clock,
+		     (u64)before.clock);
+}
+
+/* The first vCPU that enters the guest finds it invalid, and reads the counter. */
+static bool test_master_hyperv(void)
+{
+	u64 low, ref, high;
+
+	kvmclock_run(&master, 0, KVMCLOCK_NOP, 0, 0);
+	if (!check(!tsc_page()->sequence, "sequence %u", tsc_page()->sequence))
+		return false;
+
+	low = kvmclock_get(&master).clock / 100;
+	ref = kvmclock_run(&master, 0, KVMCLOCK_RDMSR, HV_X64_MSR_TIME_REF_COUNT, 0);
+	high = kvmclock_get(&master).clock / 100;
+	return check(ref >= low && ref <= high, "%lu is not from %lu to %lu", ref, low, high);
+}
+
+static bool test_master_for_good(void)
+{
+	u32 flags;
+	bool ok;
+
+	kvmclock_settle(&master);
+	flags = kvmclock_get(&master).flags;
+	ok = check(!(flags & KVM_CLOCK_TSC_STABLE), "flags 0x%x", flags) &
+	     check(!tsc_page()->sequence, "sequence %u", tsc_page()->sequence);
+	kvmclock_vm_destroy(&master);
+	return ok;
+}
+
+static const char *no_hyperv(void)
+{
+	return kvm_has_cap(KVM_CAP_HYPERV_TIME) ? NULL : "no KVM_CAP_HYPERV_TIME";
+}
+
 static const struct kvmclock_test tests[] = {
 	{ "reset", test_reset, .always = true },
 	{ "clock", test_clock, .always = true },
@@ -196,6 +317,10 @@ static const struct kvmclock_test tests[] = {
 	{ "tsc", test_tsc, .always = true },
 	{ "for_good", test_for_good, .always = true },
 	{ "new_vm", test_new_vm, .always = true },
+	{ "master_reset", test_master_reset, no_hyperv, true },
+	{ "master_clock", test_master_clock, no_hyperv, true },
+	{ "master_hyperv", test_master_hyperv, no_hyperv, true },
+	{ "master_for_good", test_master_for_good, no_hyperv, true },
 };
 
 int main(void)

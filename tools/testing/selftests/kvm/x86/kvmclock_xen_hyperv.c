@@ -10,15 +10,15 @@
  * Hyper-V's reference TSC counts units of 100 ns, by one page for all vCPUs or by
  * an MSR.  A page that a change made invalid must become valid again.
  */
-#include "hyperv.h"
 #include "kvmclock.h"
 
 #define NR_VCPUS	2
 
 /* Where Xen's structures are in the page of a vCPU that does not exist. */
 #define XEN_PAGE	NR_VCPUS
-#define HYPERV_PAGE	(NR_VCPUS + 1)
-#define MAX_VCPUS	(NR_VCPUS + 2)
+#define OTHER_PAGE	(NR_VCPUS + 1)
+#define HYPERV_PAGE	(NR_VCPUS + 2)
+#define MAX_VCPUS	(NR_VCPUS + 3)
 
 #define XEN_VCPU_INFO(i)	(0x000 + 0x40 * (i))
 #define XEN_TIME_INFO(i)	(0x200 + 0x40 * (i))
@@ -27,13 +27,6 @@
 #define XEN_INFO_TIME	32
 #define XEN_WC		0xc00
 #define XEN_WC_SEC_HI	0xc0c
-
-struct tsc_page {
-	u32 sequence;
-	u32 reserved;
-	u64 scale;
-	s64 offset;
-};
 
 static struct kvmclock_vm kc;
 
@@ -302,31 +295,17 @@ static const char *no_xen(void)
 
 /* ---- Hyper-V ---- */
 
-static void hyperv_create_vcpus(int mode, int nr_vcpus)
-{
-	int i;
-
-	kvmclock_vm_init(&kc, kvmclock_modes()[mode].khz, MAX_VCPUS);
-	for (i = 0; i < nr_vcpus; i++)
-		vcpu_set_hv_cpuid(kc.vcpu[kvmclock_vcpu_add(&kc)]);
-	for (i = 0; i < nr_vcpus; i++)
-		kvmclock_enable(&kc, i, 0);
-	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
-	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_REFERENCE_TSC, page_gpa(HYPERV_PAGE) | 1);
-	kvmclock_settle(&kc);
-}
-
 static void hyperv_create(int mode)
 {
-	hyperv_create_vcpus(mode, NR_VCPUS);
+	kvmclock_hyperv_create(&kc, kvmclock_modes()[mode].khz, NR_VCPUS, HYPERV_PAGE);
 }
 
 static void hyperv_create_one(int mode)
 {
-	hyperv_create_vcpus(mode, 1);
+	kvmclock_hyperv_create(&kc, kvmclock_modes()[mode].khz, 1, HYPERV_PAGE);
 }
 
-static struct tsc_page *tsc_page(void)
+static struct kvmclock_tsc_page *tsc_page(void)
 {
 	return page_hva(HYPERV_PAGE);
 }
@@ -488,6 +467,176 @@ static bool test_hyperv_one_vcpu(int mode)
 	return judge(&diff, "hyperv_one_vcpu", mode, "x100ns", -1, 1) && valid;
 }
 
+/* ---- Hyper-V's counter while a guest writes its TSC ---- */
+
+#define NR_COUNTER_READINGS	1000
+
+/* Away from the other vCPUs' TSC and back to it: Hyper-V's page is valid in between. */
+static void guest_tsc_writer(struct kvmclock_guest *guest)
+{
+	u64 adjust = rdmsr(MSR_IA32_TSC_ADJUST);
+
+	for (;;) {
+		wrmsr(MSR_IA32_TSC_ADJUST, adjust + (1UL << 36));
+		wrmsr(MSR_IA32_TSC_ADJUST, adjust);
+		wrmsr(MSR_IA32_TSC, rdtsc() + (1UL << 36));
+		wrmsr(MSR_IA32_TSC_ADJUST, adjust);
+		guest->arg[0]++;
+		if (!(guest->arg[0] % KVMCLOCK_BATCH))
+			GUEST_UCALL_NONE();
+	}
+}
+
+/* Read by the host, or by the guest on vCPU 1. */
+static u64 read_counter(bool guest)
+{
+	if (guest)
+		return kvmclock_run(&kc, 1, KVMCLOCK_RDMSR, HV_X64_MSR_TIME_REF_COUNT, 0);
+	return vcpu_get_msr(kc.vcpu[1], HV_X64_MSR_TIME_REF_COUNT);
+}
+
+/*
+ * The counter is the clock, whose line no guest touches by writing its TSC: both
+ * are rounded down, so that there is nothing to allow for.
+ */
+static bool test_hyperv_counter_tsc_written(int mode)
+{
+	struct kvmclock_thread thread;
+	u64 low, ref, high, worst = 0;
+	int i, wrong = 0;
+	s64 error;
+
+	kvmclock_set_code(&kc, 0, guest_tsc_writer);
+	kvmclock_thread_start(&thread, kc.vcpu[0]);
+	for (i = 0; i < NR_COUNTER_READINGS; i++) {
+		low = kvmclock_get(&kc).clock / 100;
+		ref = read_counter(i & 1);
+		high = kvmclock_get(&kc).clock / 100;
+		error = kvmclock_outside(ref, low, high);
+		wrong += error != 0;
+		worst = max_t(u64, worst, labs(error));
+	}
+	kvmclock_thread_stop(&thread);
+
+	return check(!wrong, "%d of %d readings wrong, by up to %lu00 ns", wrong, i, worst) &
+	       check(kvmclock_guest(&kc, 0)->arg[0], "vCPU 0 has not written its TSC");
+}
+
+/* ---- The sequence of Hyper-V's page ---- */
+
+/* What pages held when they were valid. */
+static struct {
+	int page;
+	struct kvmclock_tsc_page contents;
+} seen[KVMCLOCK_MAX_SAMPLES];
+
+static int nr_seen;
+
+static void saw(int page)
+{
+	TEST_ASSERT(nr_seen < ARRAY_SIZE(seen), "KVMCLOCK_MAX_SAMPLES is too small");
+	seen[nr_seen].page = page;
+	memcpy(&seen[nr_seen].contents, page_hva(page), sizeof(struct kvmclock_tsc_page));
+	nr_seen++;
+}
+
+/*
+ * A guest that was interrupted while it read the page takes what it has read for
+ * good if it finds the sequence that it began with.
+ */
+static bool sequence_is_new(int page)
+{
+	const struct kvmclock_tsc_page *now = page_hva(page), *old;
+	bool ok = true;
+	int i;
+
+	for (i = 0; i < nr_seen && ok; i++) {
+		old = &seen[i].contents;
+		if (seen[i].page == page && old->sequence == now->sequence)
+			ok &= check(old->scale == now->scale && old->offset == now->offset,
+				    "sequence %u with offsets %ld and %ld", now->sequence,
+				    (s64)old->offset, (s64)now->offset);
+	}
+	saw(page);
+	return ok;
+}
+
+/* Have the page written, other than it was at any time before. */
+static bool sequence_step(int page)
+{
+	static u64 hours;
+	const struct kvmclock_tsc_page *now = page_hva(page);
+
+	kvmclock_set(&kc, ++hours * 3600 * NSEC_PER_SEC, 0, 0);
+	kvmclock_settle(&kc);
+	return check(now->sequence && now->sequence != ~0U, "sequence 0x%x", now->sequence) &&
+	       sequence_is_new(page);
+}
+
+static void write_reference_tsc(u64 value)
+{
+	kvmclock_run(&kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_REFERENCE_TSC, value);
+}
+
+static bool sequence_invalidated(void)
+{
+	bool ok;
+
+	add_offset(1, 123456789);
+	kvmclock_settle(&kc);
+	ok = check(!tsc_page()->sequence, "sequence %u", tsc_page()->sequence);
+	add_offset(1, -123456789);
+	return sequence_step(HYPERV_PAGE) && ok;
+}
+
+static bool sequence_disabled(bool cleared)
+{
+	write_reference_tsc(0);
+	if (cleared)
+		memset(tsc_page(), 0, sizeof(struct kvmclock_tsc_page));
+	write_reference_tsc(page_gpa(HYPERV_PAGE) | 1);
+	return sequence_step(HYPERV_PAGE);
+}
+
+static bool sequence_moved(bool cleared)
+{
+	bool ok;
+
+	write_reference_tsc(page_gpa(OTHER_PAGE) | 1);
+	ok = sequence_step(OTHER_PAGE);
+	if (cleared)
+		memset(tsc_page(), 0, sizeof(struct kvmclock_tsc_page));
+	write_reference_tsc(page_gpa(HYPERV_PAGE) | 1);
+	return sequence_step(HYPERV_PAGE) && ok;
+}
+
+/* From another host, where the sequence had come farther by @ahead. */
+static bool sequence_restored(u32 ahead)
+{
+	struct kvmclock_tsc_page *page = tsc_page();
+
+	vcpu_set_msr(kc.vcpu[0], HV_X64_MSR_REFERENCE_TSC, 0);
+	page->sequence += ahead;
+	page->offset++;
+	saw(HYPERV_PAGE);
+	vcpu_set_msr(kc.vcpu[0], HV_X64_MSR_REFERENCE_TSC, page_gpa(HYPERV_PAGE) | 1);
+	return sequence_step(HYPERV_PAGE);
+}
+
+static bool test_hyperv_sequence(int mode)
+{
+	bool ok;
+	int i;
+
+	nr_seen = 0;
+	ok = sequence_step(HYPERV_PAGE);
+	for (i = 0; i < 4 && ok; i++)
+		ok = sequence_invalidated() && sequence_step(HYPERV_PAGE) &&
+		     sequence_disabled(i & 1) && sequence_moved(i & 1) &&
+		     sequence_restored(i & 1 ? 1000 : 1);
+	return ok;
+}
+
 static const char *no_hyperv(void)
 {
 	return kvm_has_cap(KVM_CAP_HYPERV_TIME) ? NULL : "no KVM_CAP_HYPERV_TIME";
@@ -534,6 +683,9 @@ static const struct {
 	{ "hyperv_tsc_adjust", test_hyperv_tsc_adjust, no_hyperv },
 	{ "hyperv_clocksource", test_hyperv_clocksource, no_clocksource },
 	{ "hyperv_offsets", test_hyperv_offsets, no_hyperv, .last = true },
+	{ "hyperv_counter_tsc_written", test_hyperv_counter_tsc_written, no_hyperv,
+	  hyperv_create, true },
+	{ "hyperv_sequence", test_hyperv_sequence, no_hyperv, hyperv_create, true },
 	{ "hyperv_one_vcpu", test_hyperv_one_vcpu, no_hyperv, hyperv_create_one, true },
 };
 

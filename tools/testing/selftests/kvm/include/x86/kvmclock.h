@@ -24,11 +24,12 @@
 #include <asm/kvm_para.h>
 #include <asm/pvclock-abi.h>
 
+#include "hyperv.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
 
-#define KVMCLOCK_MAX_VCPUS	24
+#define KVMCLOCK_MAX_VCPUS	352
 #define KVMCLOCK_MAX_SAMPLES	256
 
 #define KVMCLOCK_MASTER_FLAGS	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
@@ -192,15 +193,17 @@ static inline u64 kvmclock_tolerance_ppm(void)
 /*
  * The scaling ratio that KVM programs for a guest TSC of @khz (0: the host's):
  * khz / tsc_khz as a fixed-point number, rounded down, with 48 fractional bits
- * on VMX and 32 on SVM; but 1.0 if @khz is within tsc_tolerance_ppm of tsc_khz.
+ * on VMX and 32 on SVM; but 1.0 if @khz is within tsc_tolerance_ppm of tsc_khz, or
+ * the host cannot scale.
  */
 static inline u64 kvmclock_ratio(u32 khz)
 {
 	u64 one = 1ULL << kvmclock_frac_bits(), host = kvmclock_host_khz();
 	u64 ppm = kvmclock_tolerance_ppm();
 
-	if (!khz || (khz >= host * (1000000 - ppm) / 1000000 &&
-		     khz <= host * (1000000 + ppm) / 1000000))
+	if (!khz || !kvmclock_can_scale() ||
+	    (khz >= host * (1000000 - ppm) / 1000000 &&
+	     khz <= host * (1000000 + ppm) / 1000000))
 		return one;
 
 	return (unsigned __int128)one * khz / host;
@@ -279,6 +282,30 @@ static inline void kvmclock_check_exit(struct kvm_vcpu *vcpu)
 		REPORT_GUEST_ASSERT(uc);
 }
 
+/*
+ * Memory of its own for pvclock pages, which the guest's code does not touch: a
+ * slot of @nr_pages pages.
+ */
+#define KVMCLOCK_PAGES_SLOT	1
+#define KVMCLOCK_PAGES_GPA	0x40000000ULL
+
+static inline void kvmclock_add_pages(struct kvmclock_vm *kc, int nr_pages)
+{
+	vm_userspace_mem_region_add(kc->vm, VM_MEM_SRC_ANONYMOUS, KVMCLOCK_PAGES_GPA,
+				    KVMCLOCK_PAGES_SLOT, nr_pages, 0);
+	memset(addr_gpa2hva(kc->vm, KVMCLOCK_PAGES_GPA), 0, nr_pages * PAGE_SIZE);
+}
+
+static inline gpa_t kvmclock_page_gpa(int page)
+{
+	return KVMCLOCK_PAGES_GPA + page * PAGE_SIZE;
+}
+
+static inline void *kvmclock_page_hva(struct kvmclock_vm *kc, int page)
+{
+	return addr_gpa2hva(kc->vm, kvmclock_page_gpa(page));
+}
+
 /* Let vCPU @i do one thing and come back. */
 static inline u64 kvmclock_run(struct kvmclock_vm *kc, int i, enum kvmclock_op op,
 			       u64 arg0, u64 arg1)
@@ -321,6 +348,14 @@ static inline void kvmclock_enable(struct kvmclock_vm *kc, int i, int slot)
 	kc->page[i] = &kvmclock_guest(kc, i)->time[slot];
 }
 
+/* The guest enables its clock at the beginning of @page, see kvmclock_add_pages(). */
+static inline void kvmclock_enable_page(struct kvmclock_vm *kc, int i, int page)
+{
+	kvmclock_run(kc, i, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW,
+		     kvmclock_page_gpa(page) | KVM_MSR_ENABLED);
+	kc->page[i] = kvmclock_page_hva(kc, page);
+}
+
 /* Create the next vCPU; its clock stays off. */
 static inline int kvmclock_vcpu_add(struct kvmclock_vm *kc)
 {
@@ -340,7 +375,8 @@ static inline void kvmclock_vm_init(struct kvmclock_vm *kc, u32 khz, int max_vcp
 
 	TEST_ASSERT(max_vcpus <= KVMCLOCK_MAX_VCPUS, "KVMCLOCK_MAX_VCPUS is too small");
 	memset(kc, 0, sizeof(*kc));
-	kc->vm = vm_create(max_vcpus);
+	/* Memory for a vCPU's stack, and one page more for each. */
+	kc->vm = vm_create(max_vcpus + DIV_ROUND_UP(max_vcpus, DEFAULT_STACK_PGS));
 	kc->max_vcpus = max_vcpus;
 	kc->ratio = kvmclock_ratio(khz);
 	if (khz)
@@ -362,6 +398,30 @@ static inline void kvmclock_vm_create(struct kvmclock_vm *kc, u32 khz, int nr_vc
 		kvmclock_vcpu_add(kc);
 	for (i = 0; i < nr_vcpus; i++)
 		kvmclock_enable(kc, i, 0);
+	kvmclock_settle(kc);
+}
+
+/* Hyper-V's page: what a guest on it computes is TSC * scale / 2^64 + offset, in 100 ns. */
+struct kvmclock_tsc_page {
+	u32 sequence;
+	u32 reserved;
+	u64 scale;
+	s64 offset;
+};
+
+/* The same for a guest on Hyper-V, whose page is the one of vCPU @page, which is never created. */
+static inline void kvmclock_hyperv_create(struct kvmclock_vm *kc, u32 khz, int nr_vcpus, int page)
+{
+	int i;
+
+	kvmclock_vm_init(kc, khz, page + 1);
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_set_hv_cpuid(kc->vcpu[kvmclock_vcpu_add(kc)]);
+	for (i = 0; i < nr_vcpus; i++)
+		kvmclock_enable(kc, i, 0);
+	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
+	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_REFERENCE_TSC,
+		     addr_gva2gpa(kc->vm, kc->guest_gva[page]) | 1);
 	kvmclock_settle(kc);
 }
 
@@ -553,6 +613,22 @@ static inline s64 kvmclock_cycle_ns(const struct kvmclock_vm *kc)
 					  kvmclock_frac_bits()) + 1;
 }
 
+/*
+ * How far @page, one of vCPU @i's, is from KVM_GET_CLOCK at its instant.  It is off
+ * by 1 ns at most if it shows the line of the master clock.
+ */
+static inline s64 kvmclock_page_error(struct kvmclock_vm *kc, int i,
+				      const struct pvclock_vcpu_time_info *page)
+{
+	struct kvm_clock_data data = kvmclock_get(kc);
+	struct pvclock_vcpu_time_info line;
+	u64 tsc;
+
+	kvmclock_snapshot(page, &line);
+	tsc = kvmclock_scale(data.host_tsc, kc->ratio) + kvmclock_get_offset(kc->vcpu[i]);
+	return kvmclock_line_at(&line, tsc) - data.clock;
+}
+
 /* How far the clock of vCPU @i jumps at @host_tsc from one line to the other. */
 static inline s64 kvmclock_step(const struct kvmclock_shot *from,
 				const struct kvmclock_shot *to, int i, u64 host_tsc)
@@ -561,6 +637,14 @@ static inline s64 kvmclock_step(const struct kvmclock_shot *from,
 }
 
 /* ---- Measurements and results ---- */
+
+/* By how much @value is not from @low to @high. */
+static inline s64 kvmclock_outside(u64 value, u64 low, u64 high)
+{
+	if ((s64)(value - low) < 0)
+		return value - low;
+	return (s64)(value - high) > 0 ? value - high : 0;
+}
 
 struct kvmclock_series {
 	s64 value[KVMCLOCK_MAX_SAMPLES];
