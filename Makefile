@@ -61,6 +61,16 @@ check-slow: build ## the tests that take minutes by nature
 fuzz: setup ## the fuzzers in user space, lab/fuzz/ (TEST="NAME..." only these, RUNS=N that many inputs)
 	@lab/fuzz.sh $(TEST)
 
+.PHONY: bench
+bench: build ## count what the clock costs, stock and ours, 1 to 1024 vCPUs; out/bench/
+	@lab/bench/build.sh
+	@lab/bench/bench.sh
+
+.PHONY: bench-short
+bench-short: build ## the same for 1 to 64 vCPUs after a KVM_SET_CLOCK: no cost per vCPU may grow
+	@lab/bench/build.sh
+	@lab/bench/bench.sh short
+
 .PHONY: shell
 shell: build ## a shell in the emulated host (LAB=amd or intel)
 	@lab/shell.sh

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Boot the Intel host: Bochs, which emulates VMX with EPT and TSC scaling, one instruction a TSC tick.
 # Usage: boot-intel.sh RUN [LIMIT], see lab/boot.sh. INTERACTIVE=1 joins the console to the terminal (lab/shell.sh).
-# HOST_KHZ is the frequency of the host's TSC, TIME0 what its RTC shows at first (seconds since 1970; else the time).
+# HOST_KHZ is the frequency of the host's TSC, HOST_MB its memory, TIME0 what its RTC shows at first (seconds since 1970; else
+# the time). With TSC_KHZ empty, the host believes in its CPUID, 3.5 GHz, and its time runs at a 35th of the speed.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/boot.sh"
-HOST_KHZ=${HOST_KHZ:-100000}
+HOST_KHZ=${HOST_KHZ:-100000} HOST_MB=${HOST_MB:-512}
 
 # An ISO, because that is what Bochs boots without a disk image.
 make_iso() {
@@ -15,6 +16,7 @@ make_iso() {
 	cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$iso/isolinux/"
 	cp "$IMAGE/bzImage" "$iso/bzImage"
 	run_initrd "$iso/initrd"
+	local khz=${TSC_KHZ-$HOST_KHZ}
 	# noxsave: the model's XSTATE size is inconsistent, and the kernel crashes on it. tsc_early_khz: the model's CPUID
 	# says 3.5 GHz, but its TSC runs at the `ips` below. clearcpuid: Linux would put a TSC right that was reset before KVM
 	# gets to see it.
@@ -22,7 +24,7 @@ make_iso() {
 		default host
 		label host
 		kernel /bzImage
-		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable clearcpuid=tsc_adjust noxsave tsc_early_khz=${TSC_KHZ-$HOST_KHZ} lab=intel quiet ${APPEND:-}
+		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable clearcpuid=tsc_adjust noxsave ${khz:+tsc_early_khz=$khz} lab=intel quiet ${APPEND:-}
 	END
 	genisoimage -quiet -o "$RUN/host.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
 		-boot-load-size 4 -boot-info-table "$iso"
@@ -35,7 +37,7 @@ make_bochsrc() {
 	[ -z "${INTERACTIVE:-}" ] || console="mode=term, dev=$(tty)"
 	cat >"$RUN/bochsrc" <<-END
 		cpu: model=corei7_skylake_x, count=1, ips=${HOST_KHZ}000
-		megs: 512
+		megs: $HOST_MB
 		display_library: term
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin

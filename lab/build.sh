@@ -10,7 +10,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-CONFIG=$ROOT/lab/config
+CONFIG=${CONFIG:-$ROOT/lab/config}
 UPSTREAM=(x86/kvm_clock_test x86/tsc_msrs_test x86/xen_shinfo_test x86/hyperv_clock x86/tsc_scaling_sync
 	system_counter_offset_test)
 SELFTESTS=$OUT/$BASE/selftests
@@ -49,7 +49,7 @@ build_kernel() {
 follow_stock() {
 	local f
 	cmp -s "$STOCK/.lab-built" "$OURS/.lab-built" && return
-	for f in .config Module.symvers vmlinux.symvers modules.builtin modules.builtin.modinfo .lab-built; do
+	for f in .config Module.symvers vmlinux.o vmlinux.symvers modules.builtin modules.builtin.modinfo .lab-built; do
 		[ ! -f "$STOCK/$f" ] || cp "$STOCK/$f" "$OURS/$f"
 	done
 }
@@ -63,10 +63,10 @@ enable_ours() {
 # Only KVM is built in our tree. The kernel it runs under is stock's, and so are the symbols it links against.
 build_ours() {
 	[ -f "$STOCK/.lab-built" ] || build_kernel
-	[ -d "$OURS/.git" ] || die "our tree is not there yet" "Run 'make apply BASE=$BASE' first."
+	[ -e "$OURS/.git" ] || die "our tree is not there yet" "Run 'make apply BASE=$BASE' first."
 	follow_stock
 	local kos=(arch/x86/kvm/kvm.ko arch/x86/kvm/kvm-amd.ko arch/x86/kvm/kvm-intel.ko virt/lib/irqbypass.ko)
-	if [ -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.c" ]; then
+	if [ -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.c" ] && grep -q '^CONFIG_KUNIT=' "$OURS/.config"; then
 		enable_ours KVM_CLOCK_KUNIT_TEST
 		# With KUnit itself, whose symbols it needs.
 		kos+=(lib/kunit/kunit.ko arch/x86/kvm/tests/kvmclock_kunit.ko)

@@ -13,10 +13,12 @@ JOBS=${JOBS:-$(nproc)}
 # What our own make told its children is not for the kernel's: variables on the command line, the job server.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
-STOCK=$OUT/$BASE/stock
+# TREES: a pair of trees that is built with another configuration (lab/bench/build.sh).
+TREES=${TREES:-$OUT/$BASE}
+STOCK=$TREES/stock
 # Read by the stages that source this file.
 # shellcheck disable=SC2034
-OURS=$OUT/$BASE/ours BASEDIR=$ROOT/bases/$BASE LOGS=$OUT/logs RESULTS=$OUT/results
+OURS=$TREES/ours BASEDIR=$ROOT/bases/$BASE LOGS=${LOGS:-$OUT/logs} RESULTS=$OUT/results
 BASETXT=$OUT/$BASE/base.txt
 
 # The stage's own name stands before each of its messages.
@@ -59,7 +61,7 @@ known_base() {
 
 need_base() {
 	known_base
-	[ -f "$BASETXT" ] && [ -d "$STOCK/.git" ] && return
+	[ -f "$BASETXT" ] && [ -e "$STOCK/.git" ] && return
 	die "the base is not there yet" "Run 'make fetch BASE=$BASE' first."
 }
 
