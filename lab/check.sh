@@ -27,7 +27,7 @@ both|stock|ours) ;;
 esac
 
 # Real seconds after which a host is given up. What one second of the emulated hosts costs depends on the machine.
-declare -A limit=([amd-fast]=900 [intel-fast]=1800 [amd-slow]=2700 [intel-slow]=5400)
+declare -A limit=([amd-fast]=900 [intel-fast]=2700 [amd-slow]=2700 [intel-slow]=5400)
 
 # The checker is checked first: a judge that lets things pass makes the rest worthless.
 self_test() {
