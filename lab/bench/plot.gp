@@ -39,7 +39,7 @@ do for [group in groups] {
 	stock = kept(cases, "stock")
 	if (words(ours) + words(stock) > 0) {
 		set output out . "/" . group . ".png"
-		set title value("title_" . group) . ": solid ours, dashed stock" textcolor rgb ink
+		set title value("title_" . group) . ": solid ours, dashed stock" textcolor rgb ink noenhanced
 		plot for [i = 1:words(ours)] rows("ours", word(ours, i)) with linespoints linewidth 2 pointtype 7 \
 				linecolor rgb word(colours, i) title "ours, " . word(ours, i) noenhanced, \
 			for [i = 1:words(stock)] rows("stock", word(stock, i)) with linespoints linewidth 1.5 dashtype 2 \
