@@ -7,7 +7,7 @@
 #                           pages are written while a guest boots and migrates
 #   make bench-short        1, 8 and 64 vCPUs on the Intel host: does what a change costs per vCPU grow with their number?
 #   VCPUS="1 64" CASES="set run" LAB=intel KVM=ours lab/bench/bench.sh
-#                           only that; CASES as in kvmclock_bench.c
+#                           only that; CASES as in kvmclock_bench.c, LAB may be intel-irqs or pages, too
 #
 # Results are in out/bench: *.json, table.md, and plots of cost against the number of vCPUs.
 set -euo pipefail
@@ -32,7 +32,8 @@ stock|ours) kvms=("$KVM") ;;
 *) die "KVM=$KVM" "Known: both, stock, ours" ;;
 esac
 
-# plan RUN: one result for each number of vCPUs, so that a case that fails takes no other number with it.
+# plan RUN: one result for each number of vCPUs, so that a case that fails takes no other number with it. What stock does with
+# 512 vCPUs whose TSCs move takes the kernel that checks its locks a quarter of an hour, and says nothing of ours.
 plan() {
 	local kvm n program=kvmclock_bench
 	[ "$1" != intel-irqs ] || program=irqs_off
@@ -40,7 +41,7 @@ plan() {
 	for kvm in "${kvms[@]}"; do
 		echo "$kvm load 60 1"
 		for n in ${VCPUS:-${vcpus[$1]}}; do
-			echo "$kvm $program:$n 600 1"
+			[ "$program $kvm" = 'irqs_off stock' ] && [ "$n" -gt 64 ] || echo "$kvm $program:$n 600 1"
 		done
 		echo "$kvm unload 60 1"
 	done
