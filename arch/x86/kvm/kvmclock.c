@@ -112,49 +112,24 @@ u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *no
 	return kvmclock_boot_ns(now) + clock->offset;
 }
 
-/* What it takes to compute the clock at an instant. */
-struct kvmclock_value {
-	bool master;
-	u64 ratio;
-	struct pvclock_vcpu_time_info line;
-	s64 offset;
-};
-
 /*
- * Copy what is written together.  To be repeated as long as @sc says, which KCSAN
- * does not know any more behind a call that has such a loop of its own: copy first.
+ * Read the clock at one instant on the host, which is passed on.  The loop repeats
+ * what raced with a change of the clock, but KCSAN takes its end for that of the
+ * loop in kvmclock_get_instant().
  */
-static void kvmclock_copy_value(const struct kvm_clock *clock, struct kvmclock_value *value)
-{
-	value->master = clock->use_master_clock;
-	value->ratio = clock->ratio;
-	value->line = clock->line;
-	value->offset = clock->offset;
-}
-
-static u64 kvmclock_value_ns(const struct kvmclock_value *value,
-			     const struct kvmclock_instant *now)
-{
-	if (value->master)
-		return kvmclock_line_ns(&value->line, kvm_scale_tsc(now->tsc, value->ratio));
-
-	return kvmclock_boot_ns(now) + value->offset;
-}
-
-/* Read the clock at one instant on the host, which is passed on. */
 static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_value value;
 	unsigned int seq;
+	u64 ns;
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
-		kvmclock_copy_value(clock, &value);
 		kvmclock_get_instant(id, now);
+		ns = data_race(kvmclock_ns(clock, now));
 	} while (read_seqcount_retry(&clock->sc, seq));
 
-	return kvmclock_value_ns(&value, now);
+	return ns;
 }
 
 /* In master clock mode, the TSC and the line are enough.  Fails in host clock mode. */
@@ -249,33 +224,40 @@ static u32 kvmclock_get_flags(struct kvm *kvm, bool master, bool tsc_based)
 	return flags;
 }
 
+/* Fill @data with what it has at @now; returns the flags that belong to it. */
+static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now,
+			   struct kvm_clock_data *data)
+{
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	u32 flags = kvmclock_get_flags(kvm, clock->use_master_clock, now->tsc_based);
+
+	data->clock = kvmclock_ns(clock, now);
+	if (flags & KVM_CLOCK_REALTIME)
+		data->realtime = now->sys_ns;
+	if (flags & KVM_CLOCK_TSC_STABLE)
+		data->host_tsc = now->tsc;
+	if (flags & KVM_CLOCK_GUEST_TSC) {
+		data->guest_tsc = kvm_scale_tsc(now->tsc, clock->ratio) + clock->cur_tsc_offset;
+		data->tsc_to_system_mul = clock->line.tsc_to_system_mul;
+		data->tsc_shift = clock->line.tsc_shift;
+	}
+
+	return flags;
+}
+
+/* See kvmclock_read() for why there is no race. */
 void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvmclock_value value;
 	struct kvmclock_instant now;
-	u64 tsc_offset;
 	unsigned int seq;
 
 	do {
+		*data = (struct kvm_clock_data){};
 		seq = read_seqcount_begin(&clock->sc);
-		kvmclock_copy_value(clock, &value);
-		tsc_offset = READ_ONCE(clock->cur_tsc_offset);
 		kvmclock_get_instant(CLOCK_REALTIME, &now);
+		data->flags = data_race(kvmclock_get_at(kvm, &now, data));
 	} while (read_seqcount_retry(&clock->sc, seq));
-
-	data->clock = kvmclock_value_ns(&value, &now);
-	data->flags = kvmclock_get_flags(kvm, value.master, now.tsc_based);
-
-	if (data->flags & KVM_CLOCK_REALTIME)
-		data->realtime = now.sys_ns;
-	if (data->flags & KVM_CLOCK_TSC_STABLE)
-		data->host_tsc = now.tsc;
-	if (data->flags & KVM_CLOCK_GUEST_TSC) {
-		data->guest_tsc = kvm_scale_tsc(now.tsc, value.ratio) + tsc_offset;
-		data->tsc_to_system_mul = value.line.tsc_to_system_mul;
-		data->tsc_shift = value.line.tsc_shift;
-	}
 }
 
 /* All pages are to be written again. */

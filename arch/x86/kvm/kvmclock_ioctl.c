@@ -19,7 +19,7 @@ static_assert(offsetofend(struct kvm_clock_data, pad1) == 48);
 
 int kvm_vm_ioctl_get_clock(struct kvm *kvm, void __user *argp)
 {
-	struct kvm_clock_data data = {};
+	struct kvm_clock_data data __uninitialized;
 
 	kvmclock_get(kvm, &data);
 	if (copy_to_user(argp, &data, sizeof(data)))

@@ -122,7 +122,7 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	bool monotonic = kvmclock_is_monotonic(kvm, data);
 	struct kvmclock_instant now;
-	struct kvmclock_track track;
+	struct kvmclock_track track __uninitialized;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
