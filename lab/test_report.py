@@ -255,6 +255,18 @@ class JudgeTest(unittest.TestCase):
                                known=[['amd', 'both', 'skip', 'upstream', 'no hardware']])
         self.assertEqual(counts, (GOOD[0] - 1, 0, 2))
 
+    def skip_on_stock(self, **kwargs):
+        text = RESULT.replace('# > not ok 1 generation 1:1\n# > ok 2 steady 1:1\n', '# > ok 1 # SKIP a: x\n# > ok 2 # SKIP b: x\n', 1)
+        return self.judge(text.replace('not ok 3 stock/fault # exit=1', 'ok 3 stock/fault # SKIP exit=4'), **kwargs)
+
+    def test_stock_skips_what_is_listed(self):
+        counts, _ = self.skip_on_stock(known=[['amd', 'both', 'skip', 'fault/*', 'no hardware']])
+        self.assertEqual(counts[1], 0)
+
+    def test_stock_skips_what_is_not_listed(self):
+        self.assertFails(self.skip_on_stock(known=[['amd', 'both', 'skip', 'fault/scaled*', 'no hardware']]),
+                         'NOT OK   amd/stock/fault/a', failures=2)
+
     def test_stock_does_not_show_its_fault(self):
         text = RESULT.replace('# > not ok 1', '# > ok 1').replace('not ok 3 stock/fault # exit=1', 'ok 3 stock/fault # exit=0')
         self.assertFails(self.judge(text), 'shows no fault')
