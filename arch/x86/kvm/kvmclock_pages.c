@@ -108,7 +108,8 @@ static unsigned long kvmclock_hva(struct kvm_vcpu *vcpu, const struct kvmclock_p
 
 	map->gfn = gpa_to_gfn(gpa);
 	map->slot = gfn_to_memslot(vcpu->kvm, map->gfn);
-	hva = gfn_to_hva_memslot_prot(map->slot, map->gfn, NULL);
+	/* Fails for a slot that is read-only for the guest, even if it is not for the VMM. */
+	hva = gfn_to_hva_memslot(map->slot, map->gfn);
 	return kvm_is_error_hva(hva) ? hva : hva + offset_in_page(gpa);
 }
 

@@ -796,6 +796,34 @@ static bool test_slot_entered(enum kind kind)
 	return is_written_later(kind, slot, OWNER, OWNER);
 }
 
+static void read_only_slot(int page, bool there)
+{
+	slot(page, false);
+	vm_set_user_memory_region(kc.vm, KVMCLOCK_PAGES_SLOT, there ? 0 : KVM_MEM_READONLY,
+				  KVMCLOCK_PAGES_GPA, NR_PAGES * PAGE_SIZE, pages);
+}
+
+/*
+ * The guest has no right to write the slot, as that of a firmware, although user space
+ * has: neither may it have KVM write there, by whichever vCPU.
+ */
+static bool test_read_only(enum kind kind)
+{
+	int page = kind_page(kind);
+	bool same;
+
+	memcpy(saved[page], pages + page * PAGE_SIZE, PAGE_SIZE);
+	read_only_slot(page, false);
+	step();
+	run_now(OTHER);
+	run_now(OWNER);
+	run_now(OTHER);
+	same = !memcmp(saved[page], pages + page * PAGE_SIZE, PAGE_SIZE);
+	read_only_slot(page, true);
+	run_now(OWNER);
+	return check(same, "KVM has written a read-only slot") && is_newest(kind);
+}
+
 static bool test_mprotect(enum kind kind)
 {
 	return is_written_later(kind, protection, OTHER, OWNER);
@@ -914,6 +942,7 @@ static const struct {
 	{ "slot", test_slot },
 	{ "slot_taken_up", test_slot_taken_up },
 	{ "slot_entered", test_slot_entered },
+	{ "read_only", test_read_only },
 	{ "mprotect", test_mprotect },
 	{ "mprotect_taken_up", test_mprotect_taken_up },
 	{ "mprotect_entered", test_mprotect_entered },
