@@ -175,6 +175,14 @@
   ...
   }
 
+// A VM is destroyed.
+@pre_destroy@ symbol kvm; @@
+  kvm_arch_pre_destroy_vm(struct kvm *kvm) {
++ kvmclock_pre_destroy_vm(kvm);
++
+  ...
+  }
+
 // The module is loaded and unloaded.
 @init@ @@
 - kvm_timer_init();

@@ -832,6 +832,7 @@ void kvmclock_init_vm(struct kvm *kvm)
 	ratelimit_set_flags(&clock->update_rs, RATELIMIT_MSG_ON_RELEASE);
 	INIT_LIST_HEAD(&clock->vcpus);
 	INIT_LIST_HEAD(&clock->stale);
+	INIT_LIST_HEAD(&clock->host_event_node);
 	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
 
 #ifdef CONFIG_KVM_HYPERV

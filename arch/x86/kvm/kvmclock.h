@@ -50,6 +50,7 @@ void kvmclock_create_debugfs(struct kvm *kvm);
 void kvmclock_init(void);
 void kvmclock_exit(void);
 void kvmclock_host_cpu_up(void);
+void kvmclock_pre_destroy_vm(struct kvm *kvm);
 
 /* kvmclock_set.c: KVM_SET_CLOCK */
 void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data);

@@ -13,6 +13,7 @@
 #include <linux/kvm_host.h>
 #include <linux/pvclock_gtod.h>
 #include <linux/timekeeper_internal.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include <asm/hypervisor.h>
@@ -25,38 +26,71 @@
 /* The host's clocksource, as of the last call of the timekeeper's notifier. */
 static const struct clocksource *host_clocksource;
 
-/* One event of the host at a time.  Protects @host_event_node of all VMs. */
+/* One event of the host at a time. */
 static DEFINE_MUTEX(host_event_lock);
 
-/* Get all VMs, each with a reference, in @vms. */
-static void kvmclock_get_all_vms(struct list_head *vms)
+/* The VMs that the event has still to get to, and the one that it is at: under kvm_lock. */
+static LIST_HEAD(host_event_vms);
+static struct kvm *host_event_vm;
+
+/* For who is to destroy the latter. */
+static DECLARE_WAIT_QUEUE_HEAD(host_event_wait);
+
+static void kvmclock_list_all_vms(void)
 {
 	struct kvm *kvm;
 
-	lockdep_assert_held(&host_event_lock);
+	guard(mutex)(&kvm_lock);
 
-	mutex_lock(&kvm_lock);
-	list_for_each_entry(kvm, &vm_list, vm_list) {
-		if (kvm_get_kvm_safe(kvm))
-			list_add_tail(&kvm->arch.clock.host_event_node, vms);
-	}
-	mutex_unlock(&kvm_lock);
+	list_for_each_entry(kvm, &vm_list, vm_list)
+		list_add_tail(&kvm->arch.clock.host_event_node, &host_event_vms);
 }
 
-/* Call @update for all VMs.  One that is being destroyed is nobody's, and left out. */
+/* The next VM, or NULL.  The one before may be destroyed from now on. */
+static struct kvm *kvmclock_next_vm(void)
+{
+	struct kvm *kvm;
+
+	scoped_guard(mutex, &kvm_lock) {
+		kvm = list_first_entry_or_null(&host_event_vms, struct kvm,
+					       arch.clock.host_event_node);
+		if (kvm)
+			list_del_init(&kvm->arch.clock.host_event_node);
+
+		/* Pairs with smp_load_acquire() in kvmclock_pre_destroy_vm(). */
+		smp_store_release(&host_event_vm, kvm);
+	}
+
+	wake_up_all(&host_event_wait);
+	return kvm;
+}
+
+/*
+ * Call @update for all VMs.  It has no references to them: destroying the last one's
+ * would be for the event to wait for, and the modules are those of who has the VM.
+ */
 static void kvmclock_update_all_vms(void (*update)(struct kvm *kvm))
 {
-	struct kvm *kvm, *next;
-	LIST_HEAD(vms);
+	struct kvm *kvm;
 
 	guard(mutex)(&host_event_lock);
 
-	kvmclock_get_all_vms(&vms);
-	list_for_each_entry_safe(kvm, next, &vms, arch.clock.host_event_node) {
+	kvmclock_list_all_vms();
+	while ((kvm = kvmclock_next_vm()))
 		update(kvm);
-		list_del(&kvm->arch.clock.host_event_node);
-		kvm_put_kvm(kvm);
-	}
+}
+
+/*
+ * @kvm is not in the list of VMs any more, and its vCPUs are about to be freed.  Wait
+ * for the event that is at it right now, if any, but not for what it does to others.
+ */
+void kvmclock_pre_destroy_vm(struct kvm *kvm)
+{
+	scoped_guard(mutex, &kvm_lock)
+		list_del_init(&kvm->arch.clock.host_event_node);
+
+	/* Pairs with smp_store_release() in kvmclock_next_vm(). */
+	wait_event(host_event_wait, smp_load_acquire(&host_event_vm) != kvm);
 }
 
 static void kvmclock_host_work_fn(struct work_struct *work)
