@@ -753,15 +753,22 @@ enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 	return KVMCLOCK_CAUSE_NONE;
 }
 
-/* Whether anything is to be done at all: mostly it is not, and needs no kick. */
+/*
+ * Whether anything is to be done at all: mostly it is not, and needs no kick.  If it
+ * is, vCPUs on their way into the guest go on finding @must_update, so that they wait
+ * for who does it.
+ */
 static bool kvmclock_is_up_to_date(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 
 	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 
+	if (kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) != KVMCLOCK_CAUSE_NONE)
+		return false;
+
 	WRITE_ONCE(clock->must_update, false);
-	return kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) == KVMCLOCK_CAUSE_NONE;
+	return true;
 }
 
 /* Adapt the clock after one of the conditions for its mode or its frequency has changed. */
@@ -780,6 +787,7 @@ void kvmclock_update(struct kvm *kvm)
 	cause = kvmclock_must_redraw(kvm, now.tsc_based);
 	if (cause != KVMCLOCK_CAUSE_NONE)
 		kvmclock_continue(kvm, &now, &track, cause);
+	WRITE_ONCE(kvm->arch.clock.must_update, false);
 	kvmclock_end_update(kvm);
 }
 
