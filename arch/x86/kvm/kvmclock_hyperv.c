@@ -130,15 +130,16 @@ static int kvmclock_update_hyperv_page(struct kvm *kvm, const struct pvclock_vcp
 		return old.tsc_sequence ?
 		       kvm_write_guest(kvm, hyperv->gpa, &invalid, sizeof(invalid)) : 0;
 
-	if (old.tsc_sequence && old.tsc_scale == new.tsc_scale &&
-	    old.tsc_offset == new.tsc_offset)
-		return 0;
+	if (!old.tsc_sequence || old.tsc_scale != new.tsc_scale ||
+	    old.tsc_offset != new.tsc_offset) {
+		new.tsc_sequence = kvmclock_next_hyperv_sequence(hyperv);
+		r = kvmclock_put_hyperv_page(kvm, hyperv->gpa, &new);
+		if (r)
+			return r;
+	}
 
-	new.tsc_sequence = kvmclock_next_hyperv_sequence(hyperv);
-	r = kvmclock_put_hyperv_page(kvm, hyperv->gpa, &new);
-	if (!r)
-		hyperv->by_guest = false;
-	return r;
+	hyperv->by_guest = false;
+	return 0;
 }
 
 /*

@@ -302,6 +302,7 @@ static bool kvmclock_is_parked(struct kvm_vcpu *vcpu)
 	switch (data_race(vcpu->arch.mp_state)) {
 	case KVM_MP_STATE_UNINITIALIZED:
 	case KVM_MP_STATE_INIT_RECEIVED:
+	case KVM_MP_STATE_AP_RESET_HOLD:
 		return true;
 	case KVM_MP_STATE_HALTED:
 		/* So may this, but the guest does not turn it on again without running. */
@@ -791,6 +792,7 @@ void kvmclock_reset(struct kvm_vcpu *vcpu)
 
 	scoped_guard(raw_spinlock_irqsave, &vclock->page_lock)
 		WRITE_ONCE(vclock->system_time, 0);
+	vclock->pending_wall_clock = 0;
 	kvm_gpc_deactivate(&vclock->pv_time);
 }
 
