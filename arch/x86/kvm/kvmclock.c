@@ -112,11 +112,7 @@ u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *no
 	return kvmclock_boot_ns(now) + clock->offset;
 }
 
-/*
- * Read the clock at one instant on the host, which is passed on.  The loop repeats
- * what raced with a change of the clock, but KCSAN takes its end for that of the
- * loop in kvmclock_get_instant().
- */
+/* Read the clock at one instant on the host, which is passed on. */
 static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
@@ -126,6 +122,7 @@ static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
 		kvmclock_get_instant(id, now);
+		/* The loop repeats what races; KCSAN saw it end with kvmclock_get_instant()'s. */
 		ns = data_race(kvmclock_ns(clock, now));
 	} while (read_seqcount_retry(&clock->sc, seq));
 
@@ -245,7 +242,6 @@ static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now,
 	return flags;
 }
 
-/* See kvmclock_read() for why there is no race. */
 void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
@@ -256,6 +252,7 @@ void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
 		*data = (struct kvm_clock_data){};
 		seq = read_seqcount_begin(&clock->sc);
 		kvmclock_get_instant(CLOCK_REALTIME, &now);
+		/* As in kvmclock_read(). */
 		data->flags = data_race(kvmclock_get_at(kvm, &now, data));
 	} while (read_seqcount_retry(&clock->sc, seq));
 }
