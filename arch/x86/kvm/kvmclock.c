@@ -122,7 +122,7 @@ static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
 		kvmclock_get_instant(id, now);
-		/* The loop repeats what races; KCSAN saw it end with kvmclock_get_instant()'s. */
+		/* Repeated if it races, but KCSAN takes the loop in the call above for the end. */
 		ns = data_race(kvmclock_ns(clock, now));
 	} while (read_seqcount_retry(&clock->sc, seq));
 

@@ -66,8 +66,9 @@ static struct kvm *kvmclock_next_vm(void)
 }
 
 /*
- * Call @update for all VMs.  It has no references to them: destroying the last one's
- * would be for the event to wait for, and the modules are those of who has the VM.
+ * Call @update for all VMs, without taking references.  To put the last one would
+ * destroy that VM here, while the other VMs wait for their update.  Nor does it keep
+ * the vendor's module from being unloaded, as user space's file descriptors do.
  */
 static void kvmclock_update_all_vms(void (*update)(struct kvm *kvm))
 {

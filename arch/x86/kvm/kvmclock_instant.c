@@ -65,7 +65,7 @@ static bool kvmclock_snapshot_tsc(const struct system_time_snapshot *snap, u64 *
  * Without a clocksource based on the TSC there is no such instant.  The TSC is
  * read last then: a line that ends at it passes what it had reached before.
  *
- * VMMs read the clock often enough for not clearing @snap to show.
+ * @snap is filled here, and need not be cleared before: VMMs read the clock often.
  */
 void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
 {
