@@ -256,7 +256,8 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(counts, (GOOD[0] - 1, 0, 2))
 
     def skip_on_stock(self, **kwargs):
-        text = RESULT.replace('# > not ok 1 generation 1:1\n# > ok 2 steady 1:1\n', '# > ok 1 # SKIP a: x\n# > ok 2 # SKIP b: x\n', 1)
+        text = RESULT.replace('# > not ok 1 generation 1:1\n# > ok 2 steady 1:1\n',
+                              '# > ok 1 # SKIP a: x\n# > ok 2 # SKIP b: x\n', 1)
         return self.judge(text.replace('not ok 3 stock/fault # exit=1', 'ok 3 stock/fault # SKIP exit=4'), **kwargs)
 
     def test_stock_skips_what_is_listed(self):

@@ -746,10 +746,15 @@ static bool test_signal(enum kind kind)
 
 /* ---- Pages that cannot be written ---- */
 
+static void set_slot(u32 flags, bool there)
+{
+	vm_set_user_memory_region(kc.vm, KVMCLOCK_PAGES_SLOT, flags, KVMCLOCK_PAGES_GPA,
+				  there ? NR_PAGES * PAGE_SIZE : 0, pages);
+}
+
 static void slot(int page, bool there)
 {
-	vm_set_user_memory_region(kc.vm, KVMCLOCK_PAGES_SLOT, 0, KVMCLOCK_PAGES_GPA,
-				  there ? NR_PAGES * PAGE_SIZE : 0, pages);
+	set_slot(0, there);
 }
 
 static void protection(int page, bool there)
@@ -796,11 +801,11 @@ static bool test_slot_entered(enum kind kind)
 	return is_written_later(kind, slot, OWNER, OWNER);
 }
 
-static void read_only_slot(int page, bool there)
+/* A slot that is there keeps its flags. */
+static void replace_slot(u32 flags)
 {
-	slot(page, false);
-	vm_set_user_memory_region(kc.vm, KVMCLOCK_PAGES_SLOT, there ? 0 : KVM_MEM_READONLY,
-				  KVMCLOCK_PAGES_GPA, NR_PAGES * PAGE_SIZE, pages);
+	set_slot(0, false);
+	set_slot(flags, true);
 }
 
 /*
@@ -813,13 +818,13 @@ static bool test_read_only(enum kind kind)
 	bool same;
 
 	memcpy(saved[page], pages + page * PAGE_SIZE, PAGE_SIZE);
-	read_only_slot(page, false);
+	replace_slot(KVM_MEM_READONLY);
 	step();
 	run_now(OTHER);
 	run_now(OWNER);
 	run_now(OTHER);
 	same = !memcmp(saved[page], pages + page * PAGE_SIZE, PAGE_SIZE);
-	read_only_slot(page, true);
+	replace_slot(0);
 	run_now(OWNER);
 	return check(same, "KVM has written a read-only slot") && is_newest(kind);
 }
