@@ -11,7 +11,7 @@ import report
 PLAN = """\
 stock load 60 1
 stock upstream 60 1
-stock fault 60 1
+stock fault 60 3 fault
 stock unload 60 1
 ours load 60 1
 ours upstream 60 1
