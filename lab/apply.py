@@ -117,10 +117,13 @@ class Series:
         self.absent = {entry.split()[1] for entry in silent if entry.startswith('file ')}
         self.ledger = semantic.Ledger([entry for entry in silent if not entry.startswith('file ')])
         self.cache = Cache(OUT / 'cache' / 'spatch')
-        self.content = {}       # path -> text, as of the last commit made
+        self.content = {}       # path -> text, as of the last commit made; None where there is no such file
         self.owner = {}         # whole file or fragment -> the commit it appears in
         self.report = []
         self.commits = [Commit(d, self.bases) for d in sorted((ROOT / 'series').glob('[0-9]*')) if (d / 'apply').exists()]
+        self.growth = {}        # path -> [(commit, hunks)]: how a file grows after the commit that adds it
+        for commit in self.commits:
+            self.read_growth(commit)
 
     # -- files
 
@@ -143,6 +146,37 @@ class Series:
             raise Stop(f'{commit.name}: {path} appears in {self.owner[path]} already')
         self.owner[path] = commit.name
 
+    # -- files that a later commit adds to
+
+    def read_growth(self, commit):
+        for verb, argument in commit.actions:
+            if verb == 'grow':
+                for path, hunks in self.steps(commit, argument).items():
+                    self.growth.setdefault(path, []).append((commit.name, hunks))
+
+    @staticmethod
+    def steps(commit, name):
+        try:
+            return edits.parse_diff((commit.directory / name).read_text(), ours=True)
+        except (edits.Failed, OSError) as error:
+            raise Stop(f'{commit.name}: grow {name}: {error}') from None
+
+    def state(self, commit, path):
+        """A file of the repository as this commit has it: without what later ones add."""
+        text = (ROOT / path).read_text()
+        for later, hunks in reversed(self.growth.get(path, [])):
+            if later > commit.name:
+                try:
+                    text = edits.step(text, edits.backwards(hunks), path)
+                except edits.Failed as error:
+                    raise Stop(f'{later}: what it adds cannot be taken out: {error}') from None
+        return text
+
+    def check_grown(self):
+        for path in self.growth:
+            if self.owner.get(path) is None or self.content[path] != (ROOT / path).read_text():
+                raise Stop(f'{path}: what the commits add up to is not the file of the repository')
+
     # -- actions; each returns {path: text}
 
     def do_file(self, commit, argument):
@@ -155,7 +189,16 @@ class Series:
                 if self.read(path) is not None:
                     raise Stop(f'{commit.name}: file {path} is in the base already')
                 self.own(commit, path)
-                out[path] = (ROOT / path).read_text()
+                out[path] = self.state(commit, path)
+        return out
+
+    def do_grow(self, commit, argument):
+        out = {}
+        for path, hunks in self.steps(commit, argument).items():
+            try:
+                out[path] = edits.step(self.need(commit, path), hunks, path)
+            except edits.Failed as error:
+                raise Stop(f'{commit.name}: grow {argument}: {error}') from None
         return out
 
     def fragment(self, commit, path, edit):
@@ -175,6 +218,10 @@ class Series:
 
     def do_entry(self, commit, argument):
         return self.fragment(commit, argument, edits.insert_entry)
+
+    def do_delete(self, commit, argument):
+        self.need(commit, argument)
+        return {argument: None}
 
     def do_diff(self, commit, argument):
         name = argument.replace('$BASE', self.base)
@@ -262,9 +309,13 @@ class Series:
             if number == 1:
                 out.append(b'from refs/tags/base^0\n')
             for path in sorted(changed):
+                if changed[path] is None:
+                    out.append(f'D {path}\n'.encode())
+                    continue
                 mode = '100755' if os.access(ROOT / path, os.X_OK) and path in self.owner else '100644'
                 out.append(f'M {mode} inline {path}\n'.encode())
                 data(changed[path])
+        self.check_grown()
         problems = self.ledger.problems()
         if problems:
             raise Stop('semantic patches without effect:\n' + '\n'.join('    ' + p for p in problems))

@@ -153,8 +153,8 @@ def insert_entry(base_text, fragment):
 HUNK = re.compile(r'@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@')
 
 
-def parse_diff(text):
-    """{path: [(line, old lines, new lines)]}. Refuses more than one line of context in a row."""
+def parse_diff(text, ours=False):
+    """{path: [(line, old lines, new lines)]}. Refuses more than one line of context in a row, unless both sides are ours."""
     files, hunks, path = {}, None, None
     for line in text.split('\n'):
         if line.startswith('--- '):
@@ -178,7 +178,7 @@ def parse_diff(text):
         for number, (line, _, _, left, marks) in enumerate(hunks, 1):
             if left != [0, 0]:
                 raise Failed(f'{path}: hunk {number}: its line counts are wrong')
-            if '  ' in ''.join(marks):
+            if '  ' in ''.join(marks) and not ours:
                 raise Failed(f'{path}: hunk {number}: more than one line of context')
     if not files:
         raise Failed('no diff in it')
@@ -198,3 +198,32 @@ def apply_hunks(base_text, hunks, path):
         base[at:at + len(old)] = new
         shift += len(new) - len(old)
     return '\n'.join(base)
+
+
+# --- states of a file of ours
+
+def place(line, lines):
+    """Where a side of a hunk begins, counted from 0: one without lines names the line before it."""
+    return line - 1 if lines else line
+
+
+def backwards(hunks):
+    """What takes back what the hunks do."""
+    shift, out = 0, []
+    for line, old, new in hunks:
+        at = place(line, old) + shift
+        out.append((at + 1 if new else at, new, old))
+        shift += len(new) - len(old)
+    return out
+
+
+def step(text, hunks, path):
+    """From one state of a file to the next: every hunk at its very line."""
+    lines, shift = text.split('\n'), 0
+    for number, (line, old, new) in enumerate(hunks, 1):
+        at = place(line, old) + shift
+        if lines[at:at + len(old)] != old:
+            raise Failed(f'{path}: hunk {number}: its lines are not at line {line}')
+        lines[at:at + len(old)] = new
+        shift += len(new) - len(old)
+    return '\n'.join(lines)

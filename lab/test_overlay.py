@@ -132,6 +132,35 @@ class Diffs(unittest.TestCase):
             self.apply('a\nb\nc\n', '@@ -1,2 +1,3 @@\n a\n+x\n')
 
 
+class States(unittest.TestCase):
+    """A file of ours, by the diffs that later commits add to it."""
+    EARLY, LATE = 'a\nb\nc\nd\ne\n', 'x\na\nb\nC\nd\n'
+    DIFF = ('--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n@@ -2,3 +3,3 @@\n b\n-c\n+C\n d\n@@ -5 +5,0 @@\n-e\n')
+
+    def hunks(self, diff=DIFF):
+        return edits.parse_diff(diff, ours=True)['f']
+
+    def test_forwards_and_backwards(self):
+        self.assertEqual(edits.step(self.EARLY, self.hunks(), 'f'), self.LATE)
+        self.assertEqual(edits.step(self.LATE, edits.backwards(self.hunks()), 'f'), self.EARLY)
+        self.assertEqual(edits.backwards(edits.backwards(self.hunks())), self.hunks())
+
+    def test_two_on_one_file(self):
+        more = self.hunks('--- a/f\n+++ b/f\n@@ -5,0 +6,2 @@\n+y\n+z\n')
+        last = edits.step(self.LATE, more, 'f')
+        self.assertEqual(last, self.LATE + 'y\nz\n')
+        first = edits.step(edits.step(last, edits.backwards(more), 'f'), edits.backwards(self.hunks()), 'f')
+        self.assertEqual(first, self.EARLY)
+
+    def test_other_line_stops(self):
+        with self.assertRaisesRegex(edits.Failed, 'f: hunk 1: its lines are not at line 2'):
+            edits.step('b\n' + self.EARLY, self.hunks('--- a/f\n+++ b/f\n@@ -2 +2 @@\n-b\n+B\n'), 'f')
+
+    def test_other_content_stops(self):
+        with self.assertRaisesRegex(edits.Failed, 'f: hunk 2'):
+            edits.step(self.LATE.replace('C', 'D'), edits.backwards(self.hunks()), 'f')
+
+
 class Tidy(unittest.TestCase):
     def test_clears_what_a_removal_leaves(self):
         old = '#ifdef X\nint a;\n#endif\n\n{\n\t/* about b */\n\tb();\n\tc();\n}\n'
@@ -141,6 +170,10 @@ class Tidy(unittest.TestCase):
     def test_keeps_what_is_listed(self):
         old, new = '{\n\t/* about b */\n\tb();\n}\n', '{\n\t/* about b */\n\td();\n}\n'
         self.assertEqual(tidy.tidy(old, new, ['about b'])[0], new)
+        # The comment behind deleted code goes with it.
+        out, report = tidy.tidy('a();\n\nb(); /* about b */\n\nc();\n', 'a(); /* about b */\n\nc();\n', [])
+        self.assertEqual(out, 'a();\n\nc();\n')
+        self.assertEqual(report, ['dropped comment: about b'])
 
     def test_keep_without_effect_is_told(self):
         self.assertIn('keep without effect: zzz', tidy.tidy('a\n', 'b\n', ['zzz'])[1])

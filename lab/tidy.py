@@ -51,6 +51,12 @@ def comment_before(lines, k):
     return j if j >= 0 and lines[j].lstrip().startswith('/*') else None
 
 
+def without_moved_comment(old_line, new_line):
+    """spatch hangs the comment behind deleted code to the end of the line before: that line as it was, or None."""
+    rest = new_line[len(old_line):]
+    return old_line if new_line.startswith(old_line) and re.fullmatch(r'\s*/\*.*\*/', rest) else None
+
+
 def words(lines):
     return ' '.join(' '.join(line.strip(' \t/*') for line in lines).split())
 
@@ -70,6 +76,9 @@ def tidy(old_text, new_text, keep):
     drop = set()
     for tag, i1, _, j1, j2 in opcodes(old, new):
         new[j1:j2] = [line.rstrip() for line in new[j1:j2]]
+        if tag == 'c' and (line := without_moved_comment(old[i1], new[j1])) is not None:
+            report.append('dropped comment: ' + words([new[j1][len(line):]]))
+            new[j1] = line
         start = comment_before(new, j1) if tag in 'cd' and old[i1].strip() else None
         if start is not None:
             text = words(new[start:j1])
