@@ -122,6 +122,24 @@ static void fuzz_add(void)
 	check_add(in.a, (1ULL << 63) - in.a + in.beside);
 }
 
+static void check_elapsed(u64 from, u64 to, long long leap_s)
+{
+	__int128_t exact = (__int128_t)to + (__int128_t)leap_s * 1000000000 - from;
+	u64 got = kvmclock_elapsed_ns(from, to, leap_s);
+
+	check(got == (exact > 0 ? (u64)exact : 0), "0x%llx: from 0x%llx to 0x%llx leap %lld", got,
+	      from, to, leap_s);
+}
+
+static void fuzz_elapsed(void)
+{
+	long long leap_s = in.shift & 1 ? -(long long)in.mul : in.mul;
+	u64 to = in.b >> 1;
+
+	check_elapsed(in.a, to, leap_s);
+	check_elapsed(to + leap_s * 1000000000 + in.beside, to, leap_s);
+}
+
 /*
  * num / den is mul * 2^(shift - 32) give or take half a unit of mul:
  *
@@ -297,6 +315,7 @@ int fuzz_input(const u8 *data, size_t size)
 	fuzz_scale_delta();
 	fuzz_cycles();
 	fuzz_add();
+	fuzz_elapsed();
 	fuzz_fraction();
 	fuzz_tsc_freq();
 	fuzz_line_freq();

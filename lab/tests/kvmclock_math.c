@@ -66,6 +66,10 @@ static void test_values_of_set(void)
 	expect(kvmclock_freq_within(4001001, 4000000, 250), false);
 	expect(kvmclock_freq_within(U64_MAX, 1ULL << 63, 2000000), true);
 
+	expect(kvmclock_elapsed_ns(5, 7, 0), 2);
+	expect(kvmclock_elapsed_ns(7, 5, 1), 999999998);
+	expect(kvmclock_elapsed_ns(~0ULL, 1ULL << 62, 0xffffffff), 0);
+
 	expect(kvmclock_add_ns((1ULL << 63) - 1, 2, &sum), false);
 	expect(sum, 77);
 	expect(kvmclock_add_ns((1ULL << 63) - 1, 1, &sum), true);

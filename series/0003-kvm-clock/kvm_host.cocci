@@ -39,8 +39,6 @@
   u64 max_mmu_rmap_size;
 + u64 clock_updates;
 + u64 clock_reanchors;
-+ u64 clock_raised;
-+ u64 clock_raised_max_ns;
   };
 @include_gtod@ @@
 - #include <linux/pvclock_gtod.h>

@@ -3,9 +3,6 @@
   ...,
 + STATS_DESC_COUNTER(VM, clock_updates),
 + STATS_DESC_COUNTER(VM, clock_reanchors),
-+ STATS_DESC_COUNTER(VM, clock_raised),
-+ STATS_DESC_PEAK(VM, clock_raised_max_ns, KVM_STATS_UNIT_SECONDS,
-+ 		KVM_STATS_BASE_POW10, -9),
   STATS_DESC_PCOUNTER(VM, max_mmu_rmap_size),
   ...
   };

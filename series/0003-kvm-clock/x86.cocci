@@ -163,18 +163,6 @@
 - static u32 __read_mostly tsc_tolerance_ppm = 250;
 + u32 __read_mostly tsc_tolerance_ppm = 250;
 
-// A VMM opts in to new flags.
-@enable_cap@ symbol kvm, cap; @@
-  kvm_vm_ioctl_enable_cap(...) {
-  ...
-  if (cap->flags)
-  	return -EINVAL;
-+
-+ if (cap->cap == KVM_CAP_ADJUST_CLOCK)
-+ 	return kvmclock_enable_cap(kvm, cap);
-  ...
-  }
-
 // A VM is destroyed.
 @pre_destroy@ symbol kvm; @@
   kvm_arch_pre_destroy_vm(struct kvm *kvm) {

@@ -68,8 +68,8 @@ static void kvmclock_move_line(struct pvclock_vcpu_time_info *line, u64 host_tsc
 
 /*
  * Draw @line through @point, for a TSC scaled by @ratio.  If it is to go on from
- * another line, extend that one where the rate is the same, and where it is not,
- * do not fall below it by rounding.
+ * another line, extend that one where the rate is the same, or is to be kept, and
+ * where it is not, do not fall below it by rounding.
  */
 static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_point *point,
 			  u64 ratio)
@@ -79,7 +79,7 @@ static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmc
 	kvmclock_move_line(line, point->tsc, point->ns, ratio);
 	kvmclock_line_set_rate(line, kvmclock_guest_freq(point->khz, ratio));
 
-	if (from->ratio == ratio && kvmclock_same_rate(&from->line, line))
+	if (from->ratio == ratio && (from->keeps_rate || kvmclock_same_rate(&from->line, line)))
 		*line = from->line;
 	else
 		line->system_time += from->slack_ns;
@@ -222,7 +222,7 @@ static u32 kvmclock_get_flags(struct kvm *kvm, bool master, bool tsc_based)
 }
 
 /* Fill @data with what it has at @now; returns the flags that belong to it. */
-static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now,
+static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now, bool tai,
 			   struct kvm_clock_data *data)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
@@ -231,6 +231,10 @@ static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now,
 	data->clock = kvmclock_ns(clock, now);
 	if (flags & KVM_CLOCK_REALTIME)
 		data->realtime = now->sys_ns;
+	if (flags & KVM_CLOCK_REALTIME && tai) {
+		data->tai_offset = now->tai_offset;
+		flags |= KVM_CLOCK_TAI;
+	}
 	if (flags & KVM_CLOCK_TSC_STABLE)
 		data->host_tsc = now->tsc;
 	if (flags & KVM_CLOCK_GUEST_TSC) {
@@ -242,18 +246,20 @@ static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now,
 	return flags;
 }
 
-void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data)
+/* What KVM_GET_CLOCK reports; callers in KVM may use it as well. */
+void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
+	bool tai = READ_ONCE(clock->enabled) & KVM_CLOCK_TAI;
 	struct kvmclock_instant now;
 	unsigned int seq;
 
 	do {
 		*data = (struct kvm_clock_data){};
 		seq = read_seqcount_begin(&clock->sc);
-		kvmclock_get_instant(CLOCK_REALTIME, &now);
-		/* As in kvmclock_read(). */
-		data->flags = data_race(kvmclock_get_at(kvm, &now, data));
+		kvmclock_get_instant(tai ? CLOCK_TAI : CLOCK_REALTIME, &now);
+		/* Repeated if it races, as in kvmclock_read(). */
+		data->flags = data_race(kvmclock_get_at(kvm, &now, tai, data));
 	} while (read_seqcount_retry(&clock->sc, seq));
 }
 
@@ -485,6 +491,15 @@ static bool kvmclock_choose_mode(struct kvm *kvm, bool tsc_based, u64 *ratio)
 	       (clock->nr_vcpus || clock->cur_tsc_generation);
 }
 
+/* Put @line, which is in the domain of the scaled TSC, in terms of @vclock's. */
+static void kvmclock_to_vcpu_tsc(const struct kvm_clock *clock,
+				 const struct kvm_vcpu_clock *vclock,
+				 struct pvclock_vcpu_time_info *line)
+{
+	line->tsc_timestamp += vclock->tsc_offset;
+	line->flags = kvmclock_tsc_is_stable(clock) ? PVCLOCK_TSC_STABLE_BIT : 0;
+}
+
 /*
  * Get the line that @vcpu's pages are to show: in terms of its own TSC.  The guest
  * is about to read it; who sets the clock finds that noted.  Returns the generation
@@ -508,12 +523,30 @@ unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_
 	if (!line->tsc_to_system_mul)
 		return 0;
 
-	line->tsc_timestamp += vclock->tsc_offset;
-	line->flags = kvmclock_tsc_is_stable(clock) ? PVCLOCK_TSC_STABLE_BIT : 0;
+	kvmclock_to_vcpu_tsc(clock, vclock, line);
 
 	if (unlikely(!clock->guest_has_read))
 		WRITE_ONCE(clock->guest_has_read, true);
 	return clock->generation;
+}
+
+/*
+ * Get the line that @vcpu's pages would show, for the VMM.  Fails without the master
+ * clock, whose line is the only one that does not depend on where @vcpu runs.
+ */
+bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+{
+	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
+
+	if (!clock->use_master_clock || list_empty(&vclock->node))
+		return false;
+
+	*line = clock->line;
+	kvmclock_to_vcpu_tsc(clock, vclock, line);
+	return true;
 }
 
 /* Take the line of @vclock if it is ahead of what @track has. */
@@ -674,14 +707,14 @@ static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *no
 }
 
 /*
- * Kick all vCPUs out of the guest, take the instant, find the line to go on from
- * if @track is not NULL, and lock the clock.  A vCPU that comes online meanwhile
- * could slip into the guest and read the old line after @now, unless it still has
- * to get its first page, for which it needs the lock.  With all vCPUs @locked, none
- * is in the guest.
+ * Kick all vCPUs out of the guest, take the instant, of clock @id, find the line to
+ * go on from if @track is not NULL, and lock the clock.  A vCPU that comes online
+ * meanwhile could slip into the guest and read the old line after @now, unless it
+ * still has to get its first page, for which it needs the lock.  With all vCPUs
+ * @locked, none is in the guest.
  */
-void kvmclock_begin_update(struct kvm *kvm, bool locked, struct kvmclock_instant *now,
-			   struct kvmclock_track *track)
+void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
+			   struct kvmclock_instant *now, struct kvmclock_track *track)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	int nr_vcpus;
@@ -692,7 +725,7 @@ void kvmclock_begin_update(struct kvm *kvm, bool locked, struct kvmclock_instant
 		nr_vcpus = atomic_read(&kvm->online_vcpus);
 		if (!locked)
 			kvm_make_all_cpus_request(kvm, KVM_REQ_MCLOCK_INPROGRESS);
-		kvmclock_get_instant(CLOCK_REALTIME, now);
+		kvmclock_get_instant(id, now);
 		if (track)
 			kvmclock_get_track(kvm, now, track);
 
@@ -705,6 +738,13 @@ void kvmclock_begin_update(struct kvm *kvm, bool locked, struct kvmclock_instant
 	write_seqcount_begin(&clock->sc);
 }
 
+/* The clock is what it is to be; no vCPU enters the guest yet. */
+void kvmclock_unlock_update(struct kvm *kvm)
+{
+	write_seqcount_end(&kvm->arch.clock.sc);
+	raw_spin_unlock_irq(&kvm->arch.clock.tsc_write_lock);
+}
+
 /*
  * Let vCPUs enter the guest again, but not before the pages are written.  That is
  * left to them: the memory may be absent, and only KVM_RUN may wait for it.
@@ -713,12 +753,8 @@ void kvmclock_begin_update(struct kvm *kvm, bool locked, struct kvmclock_instant
  */
 void kvmclock_end_update(struct kvm *kvm)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
-
-	write_seqcount_end(&clock->sc);
-	raw_spin_unlock_irq(&clock->tsc_write_lock);
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
@@ -780,11 +816,12 @@ void kvmclock_update(struct kvm *kvm)
 	if (kvmclock_is_up_to_date(kvm))
 		return;
 
-	kvmclock_begin_update(kvm, false, &now, &track);
+	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &track);
 	cause = kvmclock_must_redraw(kvm, now.tsc_based);
 	if (cause != KVMCLOCK_CAUSE_NONE)
 		kvmclock_continue(kvm, &now, &track, cause);
 	WRITE_ONCE(kvm->arch.clock.must_update, false);
+	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
 }
 
@@ -803,10 +840,11 @@ void kvmclock_redraw_for_host(struct kvm *kvm)
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm, false, &now, &track);
+	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &track);
 	ns = kvmclock_tsc_is_held() ? kvmclock_get_floor(kvm, &now, &track) :
 				      kvmclock_ns(&kvm->arch.clock, &now);
 	kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_FREQUENCY);
+	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
 
 	kvm_for_each_vcpu(i, vcpu, kvm)
@@ -852,6 +890,8 @@ void kvmclock_init_vm(struct kvm *kvm)
 	/* The clock starts at 0, and without vCPUs it is the host's. */
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	clock->offset = -kvmclock_boot_ns(&now);
+	clock->origin_tsc = now.tsc;
+	clock->origin_ns = kvmclock_boot_ns(&now);
 
 	kvm->arch.default_tsc_khz = kvmclock_default_tsc_khz();
 }

@@ -15,11 +15,11 @@
 
 /* What KVM_ENABLE_CAP takes for KVM_CAP_ADJUST_CLOCK. */
 #define KVM_CLOCK_OPTIONAL_FLAGS \
-	(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC)
+	(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC | KVM_CLOCK_TAI)
 
 #define KVM_CLOCK_VALID_FLAGS \
 	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC | \
-	 KVM_CLOCK_OPTIONAL_FLAGS)
+	 KVM_CLOCK_GUEST_STOPPED | KVM_CLOCK_OPTIONAL_FLAGS)
 
 /* Why a line is redrawn; nothing else may do so. */
 enum kvmclock_cause {
@@ -36,12 +36,19 @@ struct kvmclock_instant {
 	u64 tsc;		/* host TSC, read after the clocks if not @tsc_based */
 	u64 raw_ns;		/* CLOCK_MONOTONIC_RAW */
 	u64 sys_ns;		/* the clock that was asked for */
+	s32 tai_offset;		/* CLOCK_TAI - CLOCK_REALTIME in s, if CLOCK_TAI was */
 };
 
 /* kvmclock_ioctl.c */
 int kvm_vm_ioctl_get_clock(struct kvm *kvm, void __user *argp);
 int kvm_vm_ioctl_set_clock(struct kvm *kvm, void __user *argp);
 int kvmclock_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
+int kvm_set_clock(struct kvm *kvm, const struct kvm_clock_data *data);
+
+/* kvmclock_vcpu.c: the vCPU's own interface */
+int kvmclock_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp);
+int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
+			    const struct kvm_device_attr *attr);
 
 /* kvmclock_debugfs.c */
 void kvmclock_create_debugfs(struct kvm *kvm);
@@ -55,6 +62,7 @@ void kvmclock_pre_destroy_vm(struct kvm *kvm);
 /* kvmclock_set.c: KVM_SET_CLOCK */
 void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data);
 int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data);
+int kvmclock_restore_vcpu_line(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line);
 
 /* kvmclock_pages.c: how guests get to see it */
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);
@@ -90,6 +98,7 @@ void kvmclock_vcpu_moved(struct kvm_vcpu *vcpu);
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 offset);
 void kvmclock_move_tscs(struct kvm *kvm, u64 cycles);
+u64 kvmclock_reference_offset(const struct kvm_clock *clock, u64 ratio);
 
 /* kvmclock.c: the clock */
 void kvmclock_init_vm(struct kvm *kvm);
@@ -97,12 +106,13 @@ void kvmclock_join(struct kvm_vcpu *vcpu);
 void kvmclock_leave(struct kvm_vcpu *vcpu);
 void kvmclock_note_tsc(struct kvm_vcpu *vcpu);
 
-void kvmclock_get(struct kvm *kvm, struct kvm_clock_data *data);
+void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data);
 u64 get_kvmclock_ns(struct kvm *kvm);
 u64 kvmclock_guest_tsc(struct kvm *kvm);
 u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns);
 u64 kvm_get_wall_clock_epoch(struct kvm *kvm);
 unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
+bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 
 void kvmclock_update(struct kvm *kvm);
 void kvmclock_redraw_for_host(struct kvm *kvm);
@@ -123,8 +133,9 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
 enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based);
 void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
 		     const struct kvmclock_track *from, enum kvmclock_cause cause);
-void kvmclock_begin_update(struct kvm *kvm, bool locked, struct kvmclock_instant *now,
-			   struct kvmclock_track *track);
+void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
+			   struct kvmclock_instant *now, struct kvmclock_track *track);
+void kvmclock_unlock_update(struct kvm *kvm);
 void kvmclock_end_update(struct kvm *kvm);
 
 /* kvmclock_instant.c: where time comes from */

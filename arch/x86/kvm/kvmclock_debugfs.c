@@ -15,7 +15,7 @@ static int kvmclock_debugfs_ns(void *data, u64 *val)
 {
 	struct kvm_clock_data clock = {};
 
-	kvmclock_get(data, &clock);
+	kvm_get_clock(data, &clock);
 	*val = clock.clock;
 	return 0;
 }
@@ -25,7 +25,7 @@ static int kvmclock_debugfs_flags(void *data, u64 *val)
 {
 	struct kvm_clock_data clock = {};
 
-	kvmclock_get(data, &clock);
+	kvm_get_clock(data, &clock);
 	*val = clock.flags;
 	return 0;
 }

@@ -59,15 +59,8 @@ static bool kvmclock_snapshot_tsc(const struct system_time_snapshot *snap, u64 *
 	return false;
 }
 
-/*
- * Get the host's clocks and TSC at one instant.
- *
- * Without a clocksource based on the TSC there is no such instant.  The TSC is
- * read last then: a line that ends at it passes what it had reached before.
- *
- * @snap is filled here, and need not be cleared before: VMMs read the clock often.
- */
-void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
+/* Take a snapshot of @id, and of the TSC. */
+static void kvmclock_take_snapshot(clockid_t id, struct kvmclock_instant *now)
 {
 	struct system_time_snapshot snap __uninitialized;
 
@@ -82,6 +75,51 @@ void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
 	now->tsc_based = snap.valid && kvmclock_snapshot_tsc(&snap, &now->tsc);
 	if (unlikely(!now->tsc_based))
 		now->tsc = rdtsc_ordered();
+}
+
+/*
+ * By how much CLOCK_TAI is ahead of CLOCK_REALTIME.  Their offsets are written one
+ * after the other, in a write section that this does not wait for.
+ */
+static s64 kvmclock_tai_ahead_ns(void)
+{
+	ktime_t tai = ktime_mono_to_any(0, TK_OFFS_TAI);
+
+	return ktime_to_ns(ktime_sub(tai, ktime_mono_to_any(0, TK_OFFS_REAL)));
+}
+
+/*
+ * A snapshot does not tell by how much CLOCK_TAI is ahead, but waits for whoever
+ * changes that, e.g. to insert a leap second.  If it is the same before and after
+ * the snapshot, it was so in between.
+ */
+static void kvmclock_take_tai_snapshot(struct kvmclock_instant *now)
+{
+	s64 ahead_ns;
+
+	do {
+		ahead_ns = kvmclock_tai_ahead_ns();
+		kvmclock_take_snapshot(CLOCK_REALTIME, now);
+	} while (ahead_ns != kvmclock_tai_ahead_ns());
+
+	now->tai_offset = div_s64(ahead_ns, NSEC_PER_SEC);
+}
+
+/*
+ * Get the host's clocks and TSC at one instant.  CLOCK_TAI stands for CLOCK_REALTIME
+ * together with by how much CLOCK_TAI is ahead of it.
+ *
+ * Without a clocksource based on the TSC there is no such instant.  The TSC is
+ * read last then: a line that ends at it passes what it had reached before.
+ *
+ * @now is filled here, and need not be cleared before: VMMs read the clock often.
+ */
+void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
+{
+	if (unlikely(id == CLOCK_TAI))
+		kvmclock_take_tai_snapshot(now);
+	else
+		kvmclock_take_snapshot(id, now);
 }
 
 /*

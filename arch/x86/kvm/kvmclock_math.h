@@ -153,6 +153,29 @@ static inline bool kvmclock_add_ns(u64 a, u64 b, u64 *sum)
 }
 
 /*
+ * The time from @from to @to by a clock that was stepped by @leap_s seconds in
+ * between, as CLOCK_REALTIME is against CLOCK_TAI:
+ *
+ *   to + leap_s * 10^9 - from
+ *
+ * or 0, if that is negative.  @from may be anything, @to is below 2^63, and @leap_s
+ * is in (-2^32, 2^32), so that it makes less than 2^63 ns.
+ */
+static inline u64 kvmclock_elapsed_ns(u64 from, u64 to, long long leap_s)
+{
+	u64 leap_ns = (leap_s < 0 ? -leap_s : leap_s) * KVMCLOCK_NSEC_PER_SEC;
+
+	if (leap_s >= 0)
+		to += leap_ns;
+	else if (to >= leap_ns)
+		to -= leap_ns;
+	else
+		return 0;
+
+	return to > from ? to - from : 0;
+}
+
+/*
  * Evaluate @line at @tsc.  The clock stands still before the anchor, instead of
  * wrapping to the end of time: a CPU's TSC may be some cycles behind that of
  * the CPU which drew the line.

@@ -23,17 +23,29 @@ struct kvmclock_plan {
 	struct kvmclock_track track;
 };
 
-/*
- * The wall time that has passed since @data was saved.  Never subtract: the wall
- * clock of another host may be behind.
- */
-static u64 kvmclock_elapsed_ns(const struct kvm_clock_data *data,
-			       const struct kvmclock_instant *now)
+/* The clock whose time since @data was saved is to be added. */
+static clockid_t kvmclock_clock_id(const struct kvm_clock_data *data)
 {
-	if (!(data->flags & KVM_CLOCK_REALTIME) || now->sys_ns <= data->realtime)
+	return data->flags & KVM_CLOCK_TAI ? CLOCK_TAI : CLOCK_REALTIME;
+}
+
+/*
+ * The time that has passed since @data was saved.  Never subtract: the wall clock of
+ * another host may be behind.  A host that was not told by how much CLOCK_TAI is
+ * ahead says 0; leap seconds are not known then.
+ */
+static u64 kvmclock_ns_since(const struct kvm_clock_data *data,
+			     const struct kvmclock_instant *now)
+{
+	s64 leap_s = 0;
+
+	if (!(data->flags & KVM_CLOCK_REALTIME))
 		return 0;
 
-	return now->sys_ns - data->realtime;
+	if (data->flags & KVM_CLOCK_TAI && data->tai_offset && now->tai_offset)
+		leap_s = (s64)now->tai_offset - data->tai_offset;
+
+	return kvmclock_elapsed_ns(data->realtime, now->sys_ns, leap_s);
 }
 
 /*
@@ -88,7 +100,7 @@ static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *n
 			       const struct kvm_clock_data *data,
 			       const struct kvmclock_track *track)
 {
-	u64 ns = data->clock + kvmclock_elapsed_ns(data, now);
+	u64 ns = data->clock + kvmclock_ns_since(data, now);
 	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, track);
 
 	if (raise_ns && kvmclock_can_run_on(kvm, now))
@@ -118,6 +130,22 @@ static void kvmclock_redraw_vcpus(struct kvm *kvm)
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
+/*
+ * Tell all vCPUs that have kvmclock enabled that they were stopped, if that is asked
+ * for.  They find it on their way into the guest.
+ */
+static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *data)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (likely(!(data->flags & KVM_CLOCK_GUEST_STOPPED)))
+		return;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		kvm_set_guest_paused(vcpu);
+}
+
 void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	bool monotonic = kvmclock_is_monotonic(kvm, data);
@@ -126,8 +154,11 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm, false, &now, monotonic ? &track : NULL);
+	kvmclock_begin_update(kvm, false, kvmclock_clock_id(data), &now,
+			      monotonic ? &track : NULL);
 	kvmclock_set_value(kvm, &now, data, monotonic ? &track : NULL);
+	kvmclock_unlock_update(kvm);
+	kvmclock_stop_guests(kvm, data);
 	kvmclock_end_update(kvm);
 	kvmclock_redraw_vcpus(kvm);
 }
@@ -136,23 +167,29 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
  * Find the offset with which the reference TSC reads what it is to read now.  By
  * wall time that is what it has read, plus the cycles that the time since then
  * takes on the line.  On the same host, it is what makes it read @guest_tsc at
- * @host_tsc.  Without a vCPU, it would be 0 now.
+ * @host_tsc.  A line in terms of @vcpu's TSC moves no TSC.
  */
-static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvmclock_instant *now,
+static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
+			      const struct kvmclock_instant *now,
 			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
 	u64 scaled_tsc = kvm_scale_tsc(now->tsc, plan->track.ratio);
 	u64 cycles;
 
+	if (vcpu) {
+		plan->offset = vcpu->arch.clock.tsc_offset;
+		return;
+	}
+
 	if (data->flags & KVM_CLOCK_REALTIME) {
-		cycles = kvmclock_cycles(kvmclock_elapsed_ns(data, now),
+		cycles = kvmclock_cycles(kvmclock_ns_since(data, now),
 					 data->tsc_to_system_mul, data->tsc_shift);
 		plan->offset = data->guest_tsc + cycles - scaled_tsc;
 	} else if (data->flags & KVM_CLOCK_HOST_TSC) {
 		plan->offset = data->guest_tsc - kvm_scale_tsc(data->host_tsc, plan->track.ratio);
 	} else {
-		plan->offset = clock->cur_tsc_generation ? clock->cur_tsc_offset : -scaled_tsc;
+		plan->offset = kvmclock_reference_offset(clock, plan->track.ratio);
 	}
 
 	plan->moves_tsc = !clock->cur_tsc_generation || plan->offset != clock->cur_tsc_offset;
@@ -160,17 +197,38 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvmclock_instant *no
 
 /*
  * Whether the TSC now is one at which the line that @data describes goes on.  The
- * host's TSC does not wrap; a guest's may, and is behind if it is by less than 2^63.
+ * host's TSC does not wrap, and KVM_SET_CLOCK_GUEST takes @vcpu's for one that does
+ * not; else a guest's may, and is behind if it is by less than 2^63.
  */
-static bool kvmclock_tsc_has_passed(const struct kvm_clock_data *data,
-				    const struct kvmclock_instant *now, u64 tsc)
+static int kvmclock_check_tsc(const struct kvm_vcpu *vcpu, const struct kvm_clock_data *data,
+			      const struct kvmclock_instant *now, u64 tsc)
 {
+	if (vcpu)
+		return tsc >= data->guest_tsc ? 0 : -EINVAL;
 	if (data->flags & KVM_CLOCK_REALTIME)
-		return true;
+		return 0;
 	if (data->flags & KVM_CLOCK_HOST_TSC)
-		return now->tsc >= data->host_tsc;
+		return now->tsc >= data->host_tsc ? 0 : -ERANGE;
 
-	return (s64)(tsc - data->guest_tsc) >= 0;
+	return (s64)(tsc - data->guest_tsc) >= 0 ? 0 : -ERANGE;
+}
+
+/*
+ * Whether the clock is to run at the very rate of the line.  On the same host, it is
+ * a line for the TSC that is here, whatever frequency another kernel has found that
+ * TSC to have; unless it is scaled, because then the ratio makes it another one.
+ * Who sets a line of the rate that the clock runs at already does not ask for another.
+ */
+static bool kvmclock_keeps_rate(const struct kvm_clock *clock, const struct kvm_clock_data *data,
+				const struct kvmclock_track *track)
+{
+	u32 way = data->flags & (KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC);
+
+	if (way == KVM_CLOCK_HOST_TSC && track->ratio == kvm_caps.default_tsc_scaling_ratio)
+		return true;
+
+	return clock->use_master_clock && clock->ratio == track->ratio &&
+	       clock->khz == tsc_khz && kvmclock_same_rate(&clock->line, &track->line);
 }
 
 /*
@@ -179,13 +237,15 @@ static bool kvmclock_tsc_has_passed(const struct kvm_clock_data *data,
  * same: neither the host that the line comes from nor this one need run at just
  * the frequency that the guest was told.
  */
-static int kvmclock_plan_line(struct kvm *kvm, const struct kvmclock_instant *now,
+static int kvmclock_plan_line(struct kvm *kvm, const struct kvm_vcpu *vcpu,
+			      const struct kvmclock_instant *now,
 			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
 {
 	u64 freq = kvmclock_guest_freq(kvmclock_vm_khz(kvm), kvm_caps.default_tsc_scaling_ratio);
 	struct kvmclock_track *track = &plan->track;
 	u64 tsc = kvm_scale_tsc(now->tsc, track->ratio) + plan->offset;
 	u64 ns;
+	int r;
 
 	track->line = (struct pvclock_vcpu_time_info) {
 		.tsc_timestamp = data->guest_tsc - plan->offset,
@@ -194,12 +254,15 @@ static int kvmclock_plan_line(struct kvm *kvm, const struct kvmclock_instant *no
 		.tsc_shift = data->tsc_shift,
 	};
 
+	track->keeps_rate = kvmclock_keeps_rate(&kvm->arch.clock, data, track);
+
 	if (!kvmclock_freq_within(kvmclock_line_freq(data->tsc_to_system_mul, data->tsc_shift),
 				  freq, tsc_tolerance_ppm))
 		return -ERANGE;
 
-	if (!kvmclock_tsc_has_passed(data, now, tsc))
-		return -ERANGE;
+	r = kvmclock_check_tsc(vcpu, data, now, tsc);
+	if (r)
+		return r;
 
 	ns = kvmclock_scale_delta_sat(tsc - data->guest_tsc, data->tsc_to_system_mul,
 				      data->tsc_shift);
@@ -232,14 +295,15 @@ static int kvmclock_plan_fallback(const struct kvmclock_instant *now,
 		return -EOPNOTSUPP;
 
 	plan->fallback = true;
-	return kvmclock_add_ns(data->clock, kvmclock_elapsed_ns(data, now), &ns) ? 0 : -ERANGE;
+	return kvmclock_add_ns(data->clock, kvmclock_ns_since(data, now), &ns) ? 0 : -ERANGE;
 }
 
 /*
  * Find out how @data can be restored at @now, without changing anything.  TSCs can
  * be moved only with all vCPUs @locked.
  */
-static int kvmclock_plan_restore(struct kvm *kvm, const struct kvmclock_instant *now,
+static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
+				 const struct kvmclock_instant *now,
 				 const struct kvm_clock_data *data, bool locked,
 				 struct kvmclock_plan *plan)
 {
@@ -254,25 +318,26 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvmclock_instant 
 	if (!kvmclock_can_use_master_clock(kvm, now->tsc_based, &plan->track.ratio))
 		return kvmclock_plan_fallback(now, data, plan);
 
-	kvmclock_plan_tsc(kvm, now, data, plan);
+	kvmclock_plan_tsc(kvm, vcpu, now, data, plan);
 	if (plan->moves_tsc && !locked)
 		return -EBUSY;
 
-	r = kvmclock_plan_line(kvm, now, data, plan);
+	r = kvmclock_plan_line(kvm, vcpu, now, data, plan);
 	plan->is_current = !r && kvmclock_is_current(kvm, now, plan);
 	return r;
 }
 
 /* Find out what can be without disturbing anyone: all errors, but for races. */
-static int kvmclock_try_restore(struct kvm *kvm, const struct kvm_clock_data *data, bool locked,
+static int kvmclock_try_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
+				const struct kvm_clock_data *data, bool locked,
 				struct kvmclock_plan *plan)
 {
 	struct kvmclock_instant now;
 
 	guard(raw_spinlock_irq)(&kvm->arch.clock.tsc_write_lock);
 
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	return kvmclock_plan_restore(kvm, &now, data, locked, plan);
+	kvmclock_get_instant(kvmclock_clock_id(data), &now);
+	return kvmclock_plan_restore(kvm, vcpu, &now, data, locked, plan);
 }
 
 /*
@@ -303,8 +368,8 @@ static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instan
 }
 
 /* Take the instant, and restore @data at it. */
-static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_clock_data *data, bool locked,
-				u64 *cycles)
+static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_vcpu *vcpu,
+				const struct kvm_clock_data *data, bool locked, u64 *cycles)
 {
 	bool monotonic = kvmclock_is_monotonic(kvm, data);
 	struct kvmclock_track found, *track = monotonic ? &found : NULL;
@@ -313,19 +378,26 @@ static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_clock_data *da
 	int r;
 
 	*cycles = 0;
-	kvmclock_begin_update(kvm, locked, &now, track);
-	r = kvmclock_plan_restore(kvm, &now, data, locked, &plan);
+	kvmclock_begin_update(kvm, locked, kvmclock_clock_id(data), &now, track);
+	r = kvmclock_plan_restore(kvm, vcpu, &now, data, locked, &plan);
 	if (!r && plan.fallback)
 		kvmclock_set_value(kvm, &now, data, track);
 	else if (!r)
 		*cycles = kvmclock_commit_restore(kvm, &now, &plan, track);
+	kvmclock_unlock_update(kvm);
+	if (!r)
+		kvmclock_stop_guests(kvm, data);
 	kvmclock_end_update(kvm);
 
 	return r;
 }
 
-/* Restore @data, which fails if TSCs have to move and not all vCPUs are @locked. */
-static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_clock_data *data, bool locked)
+/*
+ * Restore @data, in terms of the TSC of @vcpu, or of the reference TSC without one.
+ * Fails if TSCs have to move and not all vCPUs are @locked.
+ */
+static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
+				 const struct kvm_clock_data *data, bool locked)
 {
 	struct kvmclock_plan plan;
 	u64 cycles;
@@ -333,11 +405,15 @@ static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_clock_data *d
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	r = kvmclock_try_restore(kvm, data, locked, &plan);
-	if (r || plan.is_current)
+	r = kvmclock_try_restore(kvm, vcpu, data, locked, &plan);
+	if (r)
 		return r;
 
-	r = kvmclock_restore_now(kvm, data, locked, &cycles);
+	/* A guest that goes on as if nothing had happened need not be kicked. */
+	if (plan.is_current && !(data->flags & KVM_CLOCK_GUEST_STOPPED))
+		return 0;
+
+	r = kvmclock_restore_now(kvm, vcpu, data, locked, &cycles);
 	if (!r && cycles)
 		kvmclock_move_tscs(kvm, cycles);
 	if (!r)
@@ -352,7 +428,7 @@ static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_clock_data *d
  */
 int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
 {
-	int r = kvmclock_restore_with(kvm, data, false);
+	int r = kvmclock_restore_with(kvm, NULL, data, false);
 
 	if (r != -EBUSY)
 		return r;
@@ -361,10 +437,35 @@ int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
 		return -EINTR;
 
 	if (!kvm_trylock_all_vcpus(kvm)) {
-		r = kvmclock_restore_with(kvm, data, true);
+		r = kvmclock_restore_with(kvm, NULL, data, true);
 		kvm_unlock_all_vcpus(kvm);
 	}
 	mutex_unlock(&kvm->lock);
 
 	return r;
+}
+
+/*
+ * Restore a line in terms of @vcpu's TSC, which cannot change meanwhile.  The clock is
+ * the VM's, so that all vCPUs' pages follow; no TSC is moved.
+ */
+int kvmclock_restore_vcpu_line(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line)
+{
+	const struct kvm_clock_data data = {
+		.clock = line->system_time,
+		.flags = KVM_CLOCK_GUEST_TSC,
+		.guest_tsc = line->tsc_timestamp,
+		.tsc_to_system_mul = line->tsc_to_system_mul,
+		.tsc_shift = line->tsc_shift,
+	};
+	int r;
+
+	lockdep_assert_held(&vcpu->mutex);
+
+	/* It is being created, and has no TSC yet. */
+	if (list_empty(&vcpu->arch.clock.node))
+		return -ENODATA;
+
+	r = kvmclock_restore_with(vcpu->kvm, vcpu, &data, false);
+	return r == -EOPNOTSUPP ? -ENODATA : r;
 }

@@ -29,6 +29,7 @@ static void kvmclock_write_offset(struct kvm_vcpu *vcpu, u64 offset)
 
 	lockdep_assert_held(&vcpu->kvm->arch.clock.tsc_write_lock);
 
+	vcpu->arch.clock.at_origin = false;
 	__kvm_vcpu_write_tsc_offset(vcpu, offset);
 	if (!changes)
 		return;
@@ -43,70 +44,6 @@ void kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
 
 	kvmclock_write_offset(vcpu, offset);
-}
-
-/*
- * Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0.  A
- * TSC that was made to catch up need not any more once it runs at its frequency,
- * unless the host's TSC is unstable.
- */
-static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
-{
-	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
-
-	kvm_get_time_scale(khz * 1000ULL, NSEC_PER_SEC, &vcpu->arch.virtual_tsc_shift,
-			   &vcpu->arch.virtual_tsc_mult);
-	vcpu->arch.virtual_tsc_khz = khz;
-
-	if (!ratio) {
-		vcpu->arch.tsc_catchup = 1;
-		vcpu->arch.tsc_always_catchup = 1;
-	} else if (vcpu->arch.tsc_always_catchup) {
-		vcpu->arch.tsc_catchup = kvm_check_tsc_unstable();
-		vcpu->arch.tsc_always_catchup = 0;
-	}
-	kvm_vcpu_write_tsc_multiplier(vcpu, ratio ? : kvm_caps.default_tsc_scaling_ratio);
-	kvmclock_note_tsc(vcpu);
-}
-
-/* Returns 0 if @vcpu's TSC is to run at @khz from now on; otherwise nothing has changed. */
-int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
-{
-	u64 ratio;
-
-	/* tsc_khz, which stands for the host's frequency, is 0 if calibrating it has failed. */
-	if (!khz || !kvmclock_find_ratio(khz, &ratio)) {
-		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
-		return -EINVAL;
-	}
-
-	kvmclock_commit_tsc_khz(vcpu, khz, ratio);
-	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	kvmclock_update(vcpu->kvm);
-	return 0;
-}
-
-/*
- * @vcpu is created.  A frequency that was asked of the VM may be one that a TSC
- * cannot have here, which only the ioctl of a vCPU can tell by an error: the TSC
- * runs at the host's then, and KVM_GET_TSC_KHZ of the vCPU says so.
- */
-void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
-{
-	u32 khz = READ_ONCE(vcpu->kvm->arch.default_tsc_khz);
-	u64 ratio;
-
-	if (khz && !kvmclock_find_ratio(khz, &ratio)) {
-		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
-		khz = tsc_khz;
-		ratio = kvm_caps.default_tsc_scaling_ratio;
-	}
-
-	/* Not even the host's frequency is known if calibrating its TSC has failed. */
-	if (khz)
-		kvmclock_commit_tsc_khz(vcpu, khz, ratio);
-	else
-		kvm_vcpu_write_tsc_multiplier(vcpu, kvm_caps.default_tsc_scaling_ratio);
 }
 
 /*
@@ -194,26 +131,69 @@ static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc
 }
 
 /*
- * Write @vcpu's TSC for user space, or, without @user_value, as it is created.
- * With reliable host TSCs, matching TSCs get the same offset; otherwise, the one
- * written is advanced to what the others read by now.
+ * The offset of a TSC scaled by @ratio that read 0 when the VM was created, like the
+ * clock.
  */
-static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
+static u64 kvmclock_origin_offset(const struct kvm_clock *clock, u64 ratio)
+{
+	return -kvm_scale_tsc(clock->origin_tsc, ratio);
+}
+
+/* The offset of the reference TSC: what a vCPU that is created now would have. */
+u64 kvmclock_reference_offset(const struct kvm_clock *clock, u64 ratio)
+{
+	lockdep_assert_held(&clock->tsc_write_lock);
+
+	if (clock->cur_tsc_generation)
+		return clock->cur_tsc_offset;
+
+	return kvmclock_origin_offset(clock, ratio);
+}
+
+/* Whether the host's TSC has counted since the VM was created. */
+static bool kvmclock_origin_tsc_is_good(const struct kvm_clock *clock)
+{
+	return !kvm_check_tsc_unstable() && !clock->backwards_tsc_observed &&
+	       clock->tsc_resets == READ_ONCE(kvmclock_tsc_resets);
+}
+
+/*
+ * Until a TSC is written, all have counted since the VM was created, each at its own
+ * frequency: as if 0 had been written to them then.
+ */
+static void kvmclock_join_origin(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	u64 data = user_value ? *user_value : 0;
-	u64 offset, scaled_tsc, boot_ns, elapsed_ns;
-	struct kvmclock_instant now;
-	bool matched;
+	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	bool matched = clock->cur_tsc_generation &&
+		       clock->last_tsc_khz == vcpu->arch.virtual_tsc_khz;
+	u64 elapsed_ns = kvmclock_boot_ns(now) - clock->origin_ns;
+	u64 offset;
 
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+	if (likely(kvmclock_origin_tsc_is_good(clock)))
+		offset = kvmclock_origin_offset(clock, ratio);
+	else
+		offset = nsec_to_cycles(vcpu, elapsed_ns) - kvm_scale_tsc(now->tsc, ratio);
 
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	scaled_tsc = kvm_scale_tsc(now.tsc, vcpu->arch.l1_tsc_scaling_ratio);
-	boot_ns = kvmclock_boot_ns(&now);
-	elapsed_ns = boot_ns - clock->last_tsc_nsec;
+	kvmclock_commit_tsc_write(vcpu, offset, 0, clock->origin_ns, matched);
+	vcpu->arch.clock.at_origin = !vcpu->arch.guest_tsc_protected;
+}
 
-	matched = kvmclock_tsc_write_matches(vcpu, data, elapsed_ns);
+/*
+ * Write @data to @vcpu's TSC, or its first as it is @created.  With reliable host
+ * TSCs, matching TSCs get the same offset; otherwise, the one written is advanced to
+ * what the others read by now.
+ */
+static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
+			       u64 data, bool created)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	u64 scaled_tsc = kvm_scale_tsc(now->tsc, vcpu->arch.l1_tsc_scaling_ratio);
+	u64 boot_ns = kvmclock_boot_ns(now);
+	u64 elapsed_ns = boot_ns - clock->last_tsc_nsec;
+	bool matched = kvmclock_tsc_write_matches(vcpu, data, elapsed_ns);
+	u64 offset;
+
 	if (matched && kvm_check_tsc_unstable())
 		data += nsec_to_cycles(vcpu, elapsed_ns);
 
@@ -223,25 +203,53 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const u64 *user_value)
 		offset = data - scaled_tsc;
 
 	/* A vCPU that joins others as it is created reads what they do, and not 0. */
-	if (!user_value)
+	if (created)
 		data = scaled_tsc + offset;
 
-	if (user_value && !vcpu->arch.guest_tsc_protected)
-		clock->user_set_tsc = true;
-
 	kvmclock_commit_tsc_write(vcpu, offset, data, boot_ns, matched);
-	if (!user_value)
-		kvmclock_join(vcpu);
+}
+
+/* Write @vcpu's first TSC, as it is created: it joins the reference TSC. */
+static void kvmclock_create_tsc(struct kvm_vcpu *vcpu)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	if (clock->user_set_tsc)
+		kvmclock_write_tsc(vcpu, &now, 0, true);
+	else
+		kvmclock_join_origin(vcpu, &now);
+	kvmclock_join(vcpu);
+}
+
+/* Write @vcpu's TSC for user space. */
+static void kvmclock_write_user_tsc(struct kvm_vcpu *vcpu, u64 data)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+	kvmclock_write_tsc(vcpu, &now, data, false);
+	if (!vcpu->arch.guest_tsc_protected)
+		clock->user_set_tsc = true;
 }
 
 /* Write @vcpu's TSC for user space; or, without @user_value, its first as it is created. */
 void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value)
 {
-	kvmclock_write_tsc(vcpu, user_value);
+	if (user_value) {
+		kvmclock_write_user_tsc(vcpu, *user_value);
+		return;
+	}
 
 	/* There is a vCPU more, and the first one brings the master clock. */
-	if (!user_value)
-		kvmclock_update(vcpu->kvm);
+	kvmclock_create_tsc(vcpu);
+	kvmclock_update(vcpu->kvm);
 }
 
 /* Write @vcpu's TSC offset for user space; equal offsets match. */
@@ -264,6 +272,79 @@ void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 		clock->user_set_tsc = true;
 
 	kvmclock_commit_tsc_write(vcpu, offset, tsc, kvmclock_boot_ns(&now), matched);
+}
+
+/*
+ * Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0.  A
+ * TSC that was made to catch up need not any more once it runs at its frequency,
+ * unless the host's TSC is unstable.
+ */
+static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+
+	kvm_get_time_scale(khz * 1000ULL, NSEC_PER_SEC, &vcpu->arch.virtual_tsc_shift,
+			   &vcpu->arch.virtual_tsc_mult);
+	vcpu->arch.virtual_tsc_khz = khz;
+
+	if (!ratio) {
+		vcpu->arch.tsc_catchup = 1;
+		vcpu->arch.tsc_always_catchup = 1;
+	} else if (vcpu->arch.tsc_always_catchup) {
+		vcpu->arch.tsc_catchup = kvm_check_tsc_unstable();
+		vcpu->arch.tsc_always_catchup = 0;
+	}
+	kvm_vcpu_write_tsc_multiplier(vcpu, ratio ? : kvm_caps.default_tsc_scaling_ratio);
+	kvmclock_note_tsc(vcpu);
+
+	/* It has counted at that frequency since the VM was created, not just from now on. */
+	if (vcpu->arch.clock.at_origin && !clock->user_set_tsc) {
+		kvmclock_get_instant(CLOCK_REALTIME, &now);
+		kvmclock_join_origin(vcpu, &now);
+	}
+}
+
+/* Returns 0 if @vcpu's TSC is to run at @khz from now on; otherwise nothing has changed. */
+int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
+{
+	u64 ratio;
+
+	/* tsc_khz, which stands for the host's frequency, is 0 if calibrating it has failed. */
+	if (!khz || !kvmclock_find_ratio(khz, &ratio)) {
+		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
+		return -EINVAL;
+	}
+
+	kvmclock_commit_tsc_khz(vcpu, khz, ratio);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	kvmclock_update(vcpu->kvm);
+	return 0;
+}
+
+/*
+ * @vcpu is created.  A frequency that was asked of the VM may be one that a TSC
+ * cannot have here, which only the ioctl of a vCPU can tell by an error: the TSC
+ * runs at the host's then, and KVM_GET_TSC_KHZ of the vCPU says so.
+ */
+void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
+{
+	u32 khz = READ_ONCE(vcpu->kvm->arch.default_tsc_khz);
+	u64 ratio;
+
+	if (khz && !kvmclock_find_ratio(khz, &ratio)) {
+		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
+		khz = tsc_khz;
+		ratio = kvm_caps.default_tsc_scaling_ratio;
+	}
+
+	/* Not even the host's frequency is known if calibrating its TSC has failed. */
+	if (khz)
+		kvmclock_commit_tsc_khz(vcpu, khz, ratio);
+	else
+		kvm_vcpu_write_tsc_multiplier(vcpu, kvm_caps.default_tsc_scaling_ratio);
 }
 
 /*

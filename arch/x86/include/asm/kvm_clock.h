@@ -19,13 +19,15 @@
 /*
  * A line in the domain of the TSC scaled by @ratio, for the clock to go on with.
  * Where the clock cannot do so with the line itself, because it runs at another
- * rate, it is drawn anew through @ns plus @slack_ns.  There is none if @ratio is 0.
+ * rate, it is drawn anew through @ns plus @slack_ns; but not with @keeps_rate, if
+ * the line is for this very TSC.  There is none if @ratio is 0.
  */
 struct kvmclock_track {
 	struct pvclock_vcpu_time_info line;
 	u64 ratio;
 	u64 ns;			/* the line's value now */
 	unsigned int slack_ns;
+	bool keeps_rate;	/* of @line, whatever this kernel takes the TSC's for */
 };
 
 /* What a line is drawn through: @ns at host TSC @tsc, or on from @from. */
@@ -131,6 +133,10 @@ struct kvm_clock {
 	gpa_t wall_clock;
 	struct list_head host_event_node;	/* see kvmclock_host.c */
 
+	/* The instant at which the VM was created, and the clock and the TSCs read 0. */
+	u64 origin_tsc;		/* host TSC */
+	u64 origin_ns;		/* of the host since boot */
+
 	/* The last TSC write, of which later ones are matched. */
 	u64 last_tsc_nsec;
 	u64 last_tsc_write;
@@ -158,6 +164,7 @@ struct kvm_vcpu_clock {
 	u64 tsc_ratio;
 	u32 tsc_khz;		/* what the guest was told */
 	bool catching_up;
+	bool at_origin;		/* it has counted since the VM was created, and was not written */
 
 	/*
 	 * Host clock: the vCPU's own line, like the VM's in the domain of the

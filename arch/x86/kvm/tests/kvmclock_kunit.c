@@ -671,6 +671,76 @@ static void add_ns_oracle(struct kunit *test)
 }
 
 /*
+ * kvmclock_elapsed_ns()
+ */
+struct elapsed_case {
+	const char *name;
+	u64 from, to;
+	s64 leap_s;
+	u64 ns;
+};
+
+#define MAX_LEAP_S	((s64)U32_MAX)
+
+static const struct elapsed_case elapsed_cases[] = {
+	{ "nothing", 5, 5, 0, 0 },
+	{ "1 ns", 5, 6, 0, 1 },
+	{ "1 ns back", 6, 5, 0, 0 },
+	{ "a second inserted", 5, 6, 1, NSEC_PER_SEC + 1 },
+	{ "a second removed", 5, 5 + 2 * NSEC_PER_SEC, -1, NSEC_PER_SEC },
+	{ "just the second removed", 5, 5 + NSEC_PER_SEC, -1, 0 },
+	{ "less than the second removed", 5, 4 + NSEC_PER_SEC, -1, 0 },
+	{ "back, but for the second inserted", 7, 5, 1, NSEC_PER_SEC - 2 },
+	{ "a second back, and one inserted", NSEC_PER_SEC, 0, 1, 0 },
+	{ "below 0", 0, NSEC_PER_SEC - 1, -1, 0 },
+	{ "never", U64_MAX, BIT_ULL(63) - 1, 0, 0 },
+	{ "never, most inserted", U64_MAX, BIT_ULL(63) - 1, MAX_LEAP_S, 0 },
+	{ "never, most removed", U64_MAX, BIT_ULL(63) - 1, -MAX_LEAP_S, 0 },
+	{ "always", 0, BIT_ULL(63) - 1, 0, BIT_ULL(63) - 1 },
+	{ "always, most inserted", 0, BIT_ULL(63) - 1, MAX_LEAP_S,
+	  BIT_ULL(63) - 1 + U32_MAX * 1000000000ULL },
+	{ "always, most removed", 0, BIT_ULL(63) - 1, -MAX_LEAP_S,
+	  BIT_ULL(63) - 1 - U32_MAX * 1000000000ULL },
+	{ "most removed from nothing", 0, 0, -MAX_LEAP_S, 0 },
+	{ "most inserted to nothing", 0, 0, MAX_LEAP_S, U32_MAX * 1000000000ULL },
+};
+
+KUNIT_ARRAY_PARAM_DESC(elapsed, elapsed_cases, name);
+
+static void elapsed_ns_edges(struct kunit *test)
+{
+	const struct elapsed_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, kvmclock_elapsed_ns(c->from, c->to, c->leap_s), c->ns);
+}
+
+/* Seconds are added to the side where they do not make a negative number. */
+static void check_elapsed_ns(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 to = random_u64(rnd) >> 1, leap_s = random_u64(rnd) >> 32;
+	bool removed = random_int(rnd, 0, 1);
+	u64 near = to + (removed ? -leap_s : leap_s) * NSEC_PER_SEC + random_int(rnd, -2, 2);
+	u64 from = random_int(rnd, 0, 1) ? random_u64(rnd) : near;
+	struct wide leap = wide_mul(to_wide(NSEC_PER_SEC), leap_s);
+	struct wide early = to_wide(from), late = to_wide(to);
+	u64 ns;
+
+	if (removed)
+		early = wide_add(early, leap);
+	else
+		late = wide_add(late, leap);
+	ns = wide_less(late, early) ? 0 : wide_sub(late, early).lo;
+	KUNIT_ASSERT_EQ_MSG(test, kvmclock_elapsed_ns(from, to, removed ? -leap_s : leap_s), ns,
+			    "from 0x%llx to 0x%llx leap %s%llu", from, to, removed ? "-" : "",
+			    leap_s);
+}
+
+static void elapsed_ns_oracle(struct kunit *test)
+{
+	check_rows(test, check_elapsed_ns, 17, ROWS);
+}
+
+/*
  * kvmclock_line_ns()
  */
 struct line_case {
@@ -1246,7 +1316,7 @@ static void random_long(struct kunit *test)
 		check_fraction_error, check_tsc_freq, check_set_rate, check_slack,
 		check_slack_earlier, check_scale_delta_sat, check_cycles,
 		check_cycles_of_cycles, check_add_ns, check_line_freq,
-		check_line_freq_back, check_freq_within,
+		check_line_freq_back, check_freq_within, check_elapsed_ns,
 	};
 	unsigned int i;
 
@@ -1266,6 +1336,8 @@ static struct kunit_case kvmclock_test_cases[] = {
 	KUNIT_CASE(cycles_least),
 	KUNIT_CASE_PARAM(add_ns_edges, add_gen_params),
 	KUNIT_CASE(add_ns_oracle),
+	KUNIT_CASE_PARAM(elapsed_ns_edges, elapsed_gen_params),
+	KUNIT_CASE(elapsed_ns_oracle),
 	KUNIT_CASE_PARAM(line_ns_edges, line_gen_params),
 	KUNIT_CASE(line_ns_oracle),
 	KUNIT_CASE_PARAM(line_ns_after_years, age_gen_params),
