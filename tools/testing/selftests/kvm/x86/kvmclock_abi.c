@@ -15,7 +15,8 @@
 
 /* What every KVM knows, and what can be asked for besides. */
 #define OLD_FLAGS	(KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
-#define KNOWN_FLAGS	(OLD_FLAGS | KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC)
+#define KNOWN_FLAGS	(OLD_FLAGS | KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC | KVM_CLOCK_TAI | \
+			 KVM_CLOCK_GUEST_STOPPED)
 
 #define YEAR_NS	(365UL * 24 * 3600 * NSEC_PER_SEC)
 
@@ -82,10 +83,13 @@ static bool test_structure(void)
 	return sizeof(struct kvm_clock_data) == 48 &&
 	       offsetof(struct kvm_clock_data, clock) == 0 &&
 	       offsetof(struct kvm_clock_data, flags) == 8 &&
-	       offsetof(struct kvm_clock_data, pad0) == 12 &&
+	       offsetof(struct kvm_clock_data, tai_offset) == 12 &&
 	       offsetof(struct kvm_clock_data, realtime) == 16 &&
 	       offsetof(struct kvm_clock_data, host_tsc) == 24 &&
-	       offsetof(struct kvm_clock_data, pad) == 32 &&
+	       offsetof(struct kvm_clock_data, guest_tsc) == 32 &&
+	       offsetof(struct kvm_clock_data, tsc_to_system_mul) == 40 &&
+	       offsetof(struct kvm_clock_data, tsc_shift) == 44 &&
+	       offsetof(struct kvm_clock_data, pad) == 45 &&
 	       KVM_GET_CLOCK == 0x8030ae7c && KVM_SET_CLOCK == 0x4030ae7b;
 }
 
@@ -101,10 +105,8 @@ static bool test_capability(void)
 
 static bool pads_are_zero(const struct kvm_clock_data *data)
 {
-	static const u32 zero[ARRAY_SIZE(data->pad)];
-
-	return check(!data->pad0, "0x%x", data->pad0) &&
-	       check(!memcmp(data->pad, zero, sizeof(zero)), "pad");
+	return check(!data->tai_offset, "%d", data->tai_offset) &&
+	       check(kvmclock_has_no_line(data), "pad");
 }
 
 static bool test_get(void)
@@ -391,8 +393,8 @@ static bool test_get_set_nonzero_pads(void)
 {
 	struct kvm_clock_data data = kvmclock_get(&kc);
 
-	data.pad0 = -1U;
-	memset(data.pad, 0xff, sizeof(data.pad));
+	data.tai_offset = -1;
+	memset(&data.guest_tsc, 0xff, sizeof(data) - offsetof(struct kvm_clock_data, guest_tsc));
 	return sets_since(data.host_tsc, &data, data.clock);
 }
 

@@ -14,7 +14,9 @@
 
 #define NR_VCPUS	2
 
-#define OPT_IN_FLAGS	(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC)
+#define OPT_IN_FLAGS	(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC | KVM_CLOCK_TAI)
+
+#define KNOWN_FLAGS	(KVMCLOCK_RESTORE_FLAGS | OPT_IN_FLAGS | KVM_CLOCK_GUEST_STOPPED)
 
 #define MAX_NS		BIT(63)
 
@@ -68,7 +70,7 @@ static u32 get_flags(void)
 
 static bool opt_in_is(u64 flags)
 {
-	u32 want = KVMCLOCK_MASTER_FLAGS | (flags & KVM_CLOCK_GUEST_TSC);
+	u32 want = KVMCLOCK_MASTER_FLAGS | (flags & (KVM_CLOCK_GUEST_TSC | KVM_CLOCK_TAI));
 	struct kvm_clock_data data = valid(KVM_CLOCK_HOST_TSC);
 
 	/* The VM's own line; GET does not tell it without the opt-in. */
@@ -85,7 +87,8 @@ static bool test_opt_in(void)
 {
 	static const u64 flags[] = {
 		0, OPT_IN_FLAGS, KVM_CLOCK_MONOTONIC, KVM_CLOCK_GUEST_TSC, OPT_IN_FLAGS,
-		KVM_CLOCK_GUEST_TSC, KVM_CLOCK_MONOTONIC, 0, KVM_CLOCK_GUEST_TSC,
+		KVM_CLOCK_GUEST_TSC, KVM_CLOCK_MONOTONIC, KVM_CLOCK_TAI, 0,
+		KVM_CLOCK_GUEST_TSC | KVM_CLOCK_TAI, KVM_CLOCK_GUEST_TSC,
 	};
 	bool ok = true;
 	int i, err;
@@ -183,8 +186,8 @@ static bool test_opt_in_first(void)
 	after = kvmclock_get(&fresh).flags;
 	kvmclock_vm_destroy(&fresh);
 	return check(!err, "errno %d", err) &&
-	       check(before == KVM_CLOCK_REALTIME, "flags 0x%x", before) &&
-	       check(after == KVMCLOCK_RESTORE_FLAGS, "flags 0x%x", after);
+	       check(before == (KVM_CLOCK_REALTIME | KVM_CLOCK_TAI), "flags 0x%x", before) &&
+	       check(after == (KVMCLOCK_RESTORE_FLAGS | KVM_CLOCK_TAI), "flags 0x%x", after);
 }
 
 /* ---- EFAULT ---- */
@@ -215,27 +218,23 @@ static bool test_efault(void)
 
 /* What is wrong with a line. */
 static const struct spoil {
-	u32 pad0;
 	u32 mul;
 	int shift;
-	u8 pad1[3];
+	u8 pad[3];
 } spoils[] = {
 	{ .mul = 0 },
 	{ .mul = 1U << 31, .shift = 32 },
 	{ .mul = 1U << 31, .shift = -32 },
 	{ .mul = 1U << 31, .shift = 127 },
 	{ .mul = 1U << 31, .shift = -128 },
-	{ .mul = 1U << 31, .pad0 = 1 },
-	{ .mul = 1U << 31, .pad0 = 1U << 31 },
-	{ .mul = 1U << 31, .pad1 = { 1 } },
-	{ .mul = 1U << 31, .pad1 = { 0, 1 } },
-	{ .mul = 1U << 31, .pad1 = { 0, 0, 0x80 } },
+	{ .mul = 1U << 31, .pad = { 1 } },
+	{ .mul = 1U << 31, .pad = { 0, 1 } },
+	{ .mul = 1U << 31, .pad = { 0, 0, 0x80 } },
 };
 
 static void spoil(struct kvm_clock_data *data, const struct spoil *spoil)
 {
-	data->pad0 = spoil->pad0;
-	memcpy(data->pad1, spoil->pad1, sizeof(data->pad1));
+	memcpy(data->pad, spoil->pad, sizeof(data->pad));
 	if (!spoil->mul || spoil->shift) {
 		data->tsc_to_system_mul = spoil->mul;
 		data->tsc_shift = spoil->shift;
@@ -284,7 +283,7 @@ static bool test_einval_unknown_flags(void)
 	for (bit = 0; bit < 32; bit++) {
 		struct kvm_clock_data data = valid(KVM_CLOCK_HOST_TSC | (1U << bit));
 
-		if (!((KVMCLOCK_RESTORE_FLAGS | KVM_CLOCK_MONOTONIC) & (1U << bit)))
+		if (!(KNOWN_FLAGS & (1U << bit)))
 			ok &= refuses(&data, EINVAL);
 	}
 	return ok;
@@ -630,6 +629,9 @@ static bool frequency(s64 inside)
 			set_frequency(&data, sign * limit);
 			ok &= check(inside ? accepts(&data) : refuses(&data, ERANGE),
 				    "flags 0x%x, %ld ppb", data.flags, sign * limit);
+			/* HOST_TSC keeps the rate; the next one is to start from the VM's own. */
+			kvmclock_set_master(&kc, false);
+			kvmclock_set_master(&kc, true);
 		}
 	}
 	return ok;
@@ -832,7 +834,9 @@ static bool test_first_refused(void)
 	s64 offset;
 	int err[3];
 
+	before = kvmclock_scale(rdtsc(), kvmclock_ratio(0));
 	kvmclock_vm_init(&fresh, 0, 1);
+	after = kvmclock_scale(rdtsc(), fresh.ratio);
 	err[0] = kvmclock_try_set(&fresh, &data);
 	kvmclock_opt_in(&fresh, KVM_CLOCK_GUEST_TSC);
 	data.host_tsc += 1000 * sec_cycles();
@@ -841,9 +845,7 @@ static bool test_first_refused(void)
 	err[2] = kvmclock_try_set(&fresh, &data);
 	got = kvmclock_get(&fresh);
 
-	before = kvmclock_scale(rdtsc(), fresh.ratio);
 	kvmclock_vcpu_add(&fresh);
-	after = kvmclock_scale(rdtsc(), fresh.ratio);
 	offset = kvmclock_get_offset(fresh.vcpu[0]);
 	kvmclock_vm_destroy(&fresh);
 	return check(err[0] == EINVAL && err[1] == ERANGE && err[2] == ERANGE,

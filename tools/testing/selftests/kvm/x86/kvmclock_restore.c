@@ -39,6 +39,9 @@ static const struct way {
 static struct kvmclock_vm src, dst;
 static int mode;
 
+/* Host TSCs around the creation of the VM that had no vCPU yet. */
+static u64 create_begin, create_end;
+
 static bool judge(struct kvmclock_series *series, const char *what, const char *unit,
 		  s64 low, s64 high)
 {
@@ -207,11 +210,11 @@ static bool host_tsc_is_right(const struct restore *r, const char *what)
 			 what, "cycles", 0, 0);
 }
 
-/* At some instant of the ioctl, vCPU 0's TSC was @tsc. */
-static bool tsc_was(const struct restore *r, const char *what, u64 tsc)
+/* At some instant between host TSCs @begin and @end, vCPU 0's TSC was @tsc. */
+static bool tsc_was(const struct restore *r, const char *what, u64 tsc, u64 begin, u64 end)
 {
-	s64 early = kvmclock_tsc_at(&r->after, 0, r->begin) - tsc;
-	s64 late = kvmclock_tsc_at(&r->after, 0, r->end) - tsc;
+	s64 early = kvmclock_tsc_at(&r->after, 0, begin) - tsc;
+	s64 late = kvmclock_tsc_at(&r->after, 0, end) - tsc;
 
 	return judge_one(early > 0 ? early : late < 0 ? late : 0, what, "cycles", 0, 0);
 }
@@ -225,8 +228,9 @@ static bool tsc_is_right(const struct restore *r, const char *name, u32 flags)
 		return realtime_is_right(r, what, 0);
 	if (flags & KVM_CLOCK_HOST_TSC)
 		return host_tsc_is_right(r, what);
+	/* Of a VM without vCPUs, it is 0 as the VM is created. */
 	if (!r->nr_vcpus)
-		return tsc_was(r, what, 0);
+		return tsc_was(r, what, 0, create_begin, create_end);
 	return judge_one(r->after.offset[0] - r->before.offset[0], what, "cycles", 0, 0);
 }
 
@@ -312,11 +316,13 @@ static bool test_created_after(int way)
 
 static void create_without_vcpu(struct kvmclock_vm *kc, int max_vcpus)
 {
+	create_begin = rdtsc();
 	kvmclock_vm_init(kc, kvmclock_modes()[mode].khz, max_vcpus);
+	create_end = rdtsc();
 	kvmclock_opt_in(kc, KVM_CLOCK_GUEST_TSC);
 }
 
-/* Without a vCPU, the reference TSC is 0: a vCPU that is created begins there. */
+/* Without a vCPU, the reference TSC counts since the VM was created. */
 static bool test_first(int way)
 {
 	struct kvm_clock_data data = saved(ways[way].flags);
@@ -352,7 +358,7 @@ static bool test_realtime_future(void)
 	restore_done(&r);
 	return returned(&r) && lines_are_right(&r, "realtime_future.line", true) &&
 	       vcpus_are_right(&r, "realtime_future.vcpus") &&
-	       tsc_was(&r, "realtime_future.tsc", data.guest_tsc);
+	       tsc_was(&r, "realtime_future.tsc", data.guest_tsc, r.begin, r.end);
 }
 
 static bool test_realtime_20_years(void)
@@ -408,14 +414,29 @@ static bool test_tsc_wraps(void)
 
 static s32 judged_ppm;
 
+/* On the same host, a TSC that is not scaled is the one that the line is for. */
+static bool keeps_rate(u32 flags)
+{
+	return (flags & (KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)) == KVM_CLOCK_HOST_TSC &&
+	       dst.ratio == 1ULL << kvmclock_frac_bits();
+}
+
+/* Without master clock in between, the line is one of this kernel's again. */
+static void forget_rate(void)
+{
+	kvmclock_set_master(&dst, false);
+	kvmclock_set_master(&dst, true);
+}
+
 /*
  * The source's TSC was slower or faster than the destination's: its rate tells how
  * much time has passed and what the clock is now, the destination's how fast it
- * runs from now on.
+ * runs from now on; but not if it is the same host, see keeps_rate().
  */
 static bool restore_rate(const struct kvm_clock_data *data, int way, const char *name)
 {
-	struct kvm_clock_data before = kvmclock_get(&dst);
+	bool keeps = keeps_rate(data->flags);
+	const struct kvm_clock_data before = kvmclock_get(&dst), *rate = keeps ? data : &before;
 	char lines[64], tsc[64];
 	struct restore r;
 
@@ -424,12 +445,14 @@ static bool restore_rate(const struct kvm_clock_data *data, int way, const char 
 	prepare_tsc(way);
 	restore(&r, &dst, data);
 	restore_done(&r);
-	return returned(&r) && lines_are_right(&r, lines, false) &&
+	if (keeps)
+		forget_rate();
+	return returned(&r) && lines_are_right(&r, lines, keeps) &&
 	       vcpus_are_right(&r, lines) &&
-	       check(r.got.tsc_to_system_mul == before.tsc_to_system_mul &&
-		     r.got.tsc_shift == before.tsc_shift, "runs at %u, %d, not %u, %d",
-		     r.got.tsc_to_system_mul, r.got.tsc_shift, before.tsc_to_system_mul,
-		     before.tsc_shift) &&
+	       check(r.got.tsc_to_system_mul == rate->tsc_to_system_mul &&
+		     r.got.tsc_shift == rate->tsc_shift, "runs at %u, %d, not %u, %d",
+		     r.got.tsc_to_system_mul, r.got.tsc_shift, rate->tsc_to_system_mul,
+		     rate->tsc_shift) &&
 	       (!(data->flags & KVM_CLOCK_REALTIME) ||
 		realtime_is_right(&r, tsc, 1000UL * labs(judged_ppm))) &&
 	       (data->flags != (KVM_CLOCK_HOST_TSC | KVM_CLOCK_GUEST_TSC) ||
@@ -498,8 +521,47 @@ static bool test_mul_shift(void)
 	prepare_tsc(1);
 	restore(&r, &dst, &data);
 	restore_done(&r);
-	return returned(&r) && lines_are_right(&r, "mul_shift.line", false) &&
+	forget_rate();
+	return returned(&r) && lines_are_right(&r, "mul_shift.line", keeps_rate(data.flags)) &&
 	       host_tsc_is_right(&r, "mul_shift.tsc");
+}
+
+/*
+ * Once it runs at the rate of another kernel, the clock stays there: for a line that
+ * is the guest's page, a value, and vCPUs that are created.
+ */
+static bool test_rate_stays(void)
+{
+	struct kvm_clock_data data = saved(KVM_CLOCK_HOST_TSC), got;
+	struct kvmclock_shot shot;
+	struct restore r;
+	bool ok;
+
+	data.tsc_to_system_mul -= data.tsc_to_system_mul / 10000;
+	prepare_tsc(1);
+	restore(&r, &dst, &data);
+	restore_done(&r);
+	ok = returned(&r) && lines_are_right(&r, "rate_stays.line", true);
+
+	/* The line as the page has it, which is no other. */
+	got = kvmclock_get(&dst);
+	got.flags = KVM_CLOCK_GUEST_TSC;
+	restore(&r, &dst, &got);
+	restore_done(&r);
+	ok = ok && returned(&r) && lines_are_right(&r, "rate_stays.again", true);
+
+	kvmclock_set(&dst, 1000 * NSEC_PER_SEC, 0, 0);
+	add_vcpu(&dst);
+	kvmclock_settle(&dst);
+	kvmclock_shoot(&dst, &shot);
+	forget_rate();
+	return ok && check(shot.line[0].tsc_to_system_mul == data.tsc_to_system_mul &&
+			   shot.line[0].tsc_shift == data.tsc_shift, "another rate");
+}
+
+static const char *no_kept_rate(void)
+{
+	return dst.ratio == 1ULL << kvmclock_frac_bits() ? NULL : "the TSC is scaled";
 }
 
 /* ---- SET(GET()) ---- */
@@ -699,7 +761,7 @@ static bool test_snapshot(void)
 	restore_done(&r);
 	return returned(&r) && lines_are_right(&r, "snapshot.line", true) &&
 	       vcpus_are_right(&r, "snapshot.vcpus") &&
-	       tsc_was(&r, "snapshot.tsc", data.guest_tsc);
+	       tsc_was(&r, "snapshot.tsc", data.guest_tsc, r.begin, r.end);
 }
 
 /*
@@ -769,10 +831,8 @@ static bool test_get_reference(void)
 
 static bool only_flags(const struct kvm_clock_data *data, u32 flags)
 {
-	static const u32 zero[ARRAY_SIZE(data->pad)];
-
 	return check(data->flags == flags, "flags 0x%x, not 0x%x", data->flags, flags) &&
-	       check(!data->pad0 && !memcmp(data->pad, zero, sizeof(zero)), "padding") &&
+	       check(!data->tai_offset && kvmclock_has_no_line(data), "padding") &&
 	       check(!data->host_tsc == !(flags & KVM_CLOCK_HOST_TSC), "host_tsc") &&
 	       check(!data->realtime == !(flags & KVM_CLOCK_REALTIME), "realtime");
 }
@@ -892,6 +952,90 @@ static bool test_fallback_clocksource(void)
 	       check(kvmclock_wait_flags(&src, KVMCLOCK_RESTORE_FLAGS), "not the source");
 }
 
+/* ---- Policies ---- */
+
+/*
+ * No time is to pass: at the instant of the restore, the clock and the TSC are what
+ * the record says, the one at the other, to the nanosecond and the cycle.
+ */
+static bool nothing_passes(const char *name, struct kvm_clock_data *data)
+{
+	char lines[64], tsc[64];
+	struct restore r;
+
+	snprintf(lines, sizeof(lines), "%s.line", name);
+	snprintf(tsc, sizeof(tsc), "%s.tsc", name);
+	data->flags = KVM_CLOCK_GUEST_TSC | KVM_CLOCK_REALTIME;
+	data->realtime = ~0ULL;
+	prepare_tsc(1);
+	restore(&r, &dst, data);
+	restore_done(&r);
+	return returned(&r) && lines_are_right(&r, lines, true) &&
+	       vcpus_are_right(&r, lines) &&
+	       tsc_was(&r, tsc, data->guest_tsc, r.begin, r.end);
+}
+
+static bool test_freeze(void)
+{
+	struct kvm_clock_data data = saved(KVM_CLOCK_REALTIME);
+
+	return nothing_passes("freeze", &data);
+}
+
+static bool test_start_over(void)
+{
+	struct kvm_clock_data data = saved(KVM_CLOCK_REALTIME);
+
+	data.clock = 0;
+	data.guest_tsc = 0;
+	return nothing_passes("start_over", &data);
+}
+
+/* In a VM that is new, as after a restart of the VMM. */
+static bool test_freeze_first(void)
+{
+	struct kvm_clock_data data = saved(KVM_CLOCK_REALTIME);
+	struct kvmclock_vm fresh;
+	struct restore r;
+	bool ok;
+
+	data.realtime = ~0ULL;
+	create_without_vcpu(&fresh, NR_VCPUS);
+	restore(&r, &fresh, &data);
+	add_vcpu(&fresh);
+	restore_done(&r);
+	ok = check(!r.err, "SET: errno %d", r.err) &&
+	     lines_are_right(&r, "freeze_first.line", true) &&
+	     tsc_was(&r, "freeze_first.tsc", data.guest_tsc, r.begin, r.end);
+	kvmclock_vm_destroy(&fresh);
+	return ok;
+}
+
+/* Without master clock, the clock is what the record says at that instant, and no TSC moves. */
+static bool test_freeze_fallback(void)
+{
+	struct kvm_clock_data data = saved(KVM_CLOCK_REALTIME);
+	struct restore r;
+	s64 outside;
+	bool ok;
+
+	data.realtime = ~0ULL;
+	kvmclock_set_master(&dst, false);
+	restore(&r, &dst, &data);
+	restore_done(&r);
+	/* GET without master clock has no host TSC. */
+	outside = kvmclock_outside(r.got.clock, data.clock,
+				   data.clock + kvmclock_cycles_to_ns(rdtsc() - r.begin));
+	ok = check(!r.err, "SET: errno %d", r.err) &&
+	     only_flags(&r.got, KVM_CLOCK_REALTIME) &&
+	     check(!memcmp(r.before.offset, r.after.offset, sizeof(r.after.offset)),
+		   "a TSC moved") &&
+	     judge_one(kvmclock_without_drift(outside, r.begin, rdtsc()), "freeze_fallback.clock",
+		       "ns", 0, 0);
+	kvmclock_set_master(&dst, true);
+	return ok;
+}
+
 /* ---- What the guest sees of a pause ---- */
 
 /* What both of a guest's clocks read between two readings of the host's wall clock. */
@@ -1005,6 +1149,7 @@ static const struct kvmclock_test tests[] = {
 	{ "large_host_tsc", test_large_host_tsc },
 	{ "tsc_wraps", test_tsc_wraps },
 	{ "mul_shift", test_mul_shift },
+	{ "rate_stays", test_rate_stays, no_kept_rate },
 	{ "round_trip_host_tsc", test_round_trip_host_tsc },
 	{ "round_trip_none", test_round_trip_none },
 	{ "round_trip_wraps_none", test_round_trip_wraps_none },
@@ -1014,6 +1159,10 @@ static const struct kvmclock_test tests[] = {
 	{ "snapshot_host_tsc", test_snapshot_host_tsc },
 	{ "fallback_old_msr", test_fallback_old_msr },
 	{ "fallback_clocksource", test_fallback_clocksource, no_clocksource },
+	{ "freeze", test_freeze },
+	{ "start_over", test_start_over },
+	{ "freeze_first", test_freeze_first },
+	{ "freeze_fallback", test_freeze_fallback },
 	{ "stat", test_stat },
 };
 

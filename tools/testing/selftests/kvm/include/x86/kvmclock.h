@@ -483,6 +483,10 @@ static inline const char *kvmclock_lacks(u32 flags)
 		return "this KVM has no KVM_CLOCK_GUEST_TSC";
 	if (flags & KVM_CLOCK_MONOTONIC && !kvmclock_knows(KVM_CLOCK_MONOTONIC))
 		return "this KVM has no KVM_CLOCK_MONOTONIC";
+	if (flags & KVM_CLOCK_TAI && !kvmclock_knows(KVM_CLOCK_TAI))
+		return "this KVM has no KVM_CLOCK_TAI";
+	if (flags & KVM_CLOCK_GUEST_STOPPED && !kvmclock_knows(KVM_CLOCK_GUEST_STOPPED))
+		return "this KVM has no KVM_CLOCK_GUEST_STOPPED";
 	return NULL;
 }
 
@@ -549,6 +553,15 @@ static inline u64 kvmclock_line_at(const struct pvclock_vcpu_time_info *line, u6
 static inline s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
 {
 	return line->tsc_shift < 0 ? 2 : 1;
+}
+
+/* @data has nothing where a line would be, and in the padding behind it. */
+static inline bool kvmclock_has_no_line(const struct kvm_clock_data *data)
+{
+	static const u8 zero[3];
+
+	return !data->guest_tsc && !data->tsc_to_system_mul && !data->tsc_shift &&
+	       !memcmp(data->pad, zero, sizeof(zero));
 }
 
 /* The line that @data describes, for the reference TSC. */
