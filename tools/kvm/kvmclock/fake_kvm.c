@@ -74,6 +74,10 @@ static int get_clock(struct fake_kvm *h, struct kvmclock_abi *data)
 	data->flags = FAKE_ALL_FLAGS;
 	data->realtime = fake_wall(h);
 	data->host_tsc = h->tsc;
+	if (h->opt_in & KVMCLOCK_TAI) {
+		data->flags |= KVMCLOCK_TAI;
+		data->tai_offset = h->tai_offset;
+	}
 	if (h->opt_in & KVMCLOCK_GUEST_TSC) {
 		data->flags |= KVMCLOCK_GUEST_TSC;
 		data->guest_tsc = scaled(h) + h->ref_offset;
@@ -85,7 +89,10 @@ static int get_clock(struct fake_kvm *h, struct kvmclock_abi *data)
 
 static uint64_t elapsed(const struct fake_kvm *h, const struct kvmclock_abi *data)
 {
-	int64_t ns = fake_wall(h) - data->realtime;
+	__int128 ns = (__int128)fake_wall(h) - data->realtime;
+
+	if (data->flags & KVMCLOCK_TAI && data->tai_offset && h->tai_offset)
+		ns += ((__int128)h->tai_offset - data->tai_offset) * 1000000000;
 
 	return data->flags & KVMCLOCK_REALTIME && ns > 0 ? ns : 0;
 }
@@ -130,6 +137,7 @@ static int set_line(struct fake_kvm *h, const struct kvmclock_abi *data)
 static int set_clock(struct fake_kvm *h, const struct kvmclock_abi *data)
 {
 	uint32_t known = h->adjust_clock > 1 ? h->adjust_clock : 0;
+	int r = 0;
 
 	if (data->flags & ~known)
 		return -EINVAL;
@@ -138,9 +146,30 @@ static int set_clock(struct fake_kvm *h, const struct kvmclock_abi *data)
 
 	h->clock_writes++;
 	if (data->flags & KVMCLOCK_GUEST_TSC)
-		return set_line(h, data);
+		r = set_line(h, data);
+	else
+		fake_set_clock(h, data->clock + elapsed(h, data));
+	if (!r && data->flags & KVMCLOCK_GUEST_STOPPED)
+		h->told_at_once++;
+	return r;
+}
 
-	fake_set_clock(h, data->clock + elapsed(h, data));
+static int set_vcpu_line(struct fake_kvm *h, uint32_t vcpu, const struct kvmclock_line_abi *data)
+{
+	uint64_t tsc = fake_tsc(h, vcpu);
+
+	if (!h->clock_guest)
+		return -EINVAL;
+	if (h->set_line_errno)
+		return -h->set_line_errno;
+	if (h->no_master_clock)
+		return -ENODATA;
+	if (tsc < data->tsc_timestamp)
+		return -EINVAL;
+
+	h->line_writes++;
+	fake_set_clock(h, data->system_time + kvmclock_cycles_to_ns(tsc - data->tsc_timestamp,
+								    data->mul, data->shift));
 	return 0;
 }
 
@@ -149,6 +178,8 @@ static int check_extension(const struct fake_kvm *h, unsigned long cap)
 	switch (cap) {
 	case KVM_CAP_ADJUST_CLOCK:
 		return h->adjust_clock;
+	case KVM_CAP_CLOCK_GUEST:
+		return h->clock_guest;
 	case KVM_CAP_TSC_CONTROL:
 	case KVM_CAP_VM_TSC_CONTROL:
 		return !h->no_tsc_control;
@@ -159,7 +190,8 @@ static int check_extension(const struct fake_kvm *h, unsigned long cap)
 
 static int enable_cap(struct fake_kvm *h, const struct kvm_enable_cap *cap)
 {
-	const uint32_t valid = h->adjust_clock & (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC);
+	const uint32_t valid = h->adjust_clock & (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC |
+						  KVMCLOCK_TAI);
 
 	if (cap->cap != KVM_CAP_ADJUST_CLOCK || cap->flags || cap->args[0] & ~(uint64_t)valid)
 		return -EINVAL;
@@ -234,6 +266,11 @@ static int vcpu_ioctl(struct fake_kvm *h, uint32_t vcpu, unsigned long request, 
 	switch (request) {
 	case KVM_GET_TSC_KHZ:
 		return h->vm_khz;
+	case KVM_SET_CLOCK_GUEST:
+		return set_vcpu_line(h, vcpu, arg);
+	case KVM_KVMCLOCK_CTRL:
+		h->told++;
+		return -h->ctrl_errno;
 	case KVM_HAS_DEVICE_ATTR:
 	case KVM_GET_DEVICE_ATTR:
 	case KVM_SET_DEVICE_ATTR:

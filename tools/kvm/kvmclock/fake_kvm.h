@@ -19,6 +19,8 @@ struct fake_kvm {
 	uint32_t khz;			/* of the host's TSC */
 	uint32_t frac_bits;
 	int adjust_clock;		/* KVM_CAP_ADJUST_CLOCK */
+	bool clock_guest;		/* KVM_CAP_CLOCK_GUEST */
+	int tai_offset;
 	bool no_kvm;
 	bool no_tsc_offset;
 	bool no_tsc_control;
@@ -30,6 +32,8 @@ struct fake_kvm {
 	int set_clock_errno;
 	int set_offset_fails_at;	/* the n-th write, counted from 1; all after it work */
 	int set_msr_errno;
+	int set_line_errno;
+	int ctrl_errno;
 	bool vcpu_runs;
 
 	/* Its state. */
@@ -47,6 +51,9 @@ struct fake_kvm {
 	int offset_writes;
 	int msr_writes;
 	int clock_writes;
+	int line_writes;
+	int told_at_once;		/* by KVM_SET_CLOCK */
+	int told;			/* by KVM_KVMCLOCK_CTRL */
 	int last_offset_vcpu;
 };
 

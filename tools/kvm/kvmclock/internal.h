@@ -20,14 +20,28 @@
 struct kvmclock_abi {
 	uint64_t clock;
 	uint32_t flags;
-	uint32_t pad0;
+	int32_t tai_offset;
 	uint64_t realtime;
 	uint64_t host_tsc;
 	uint64_t guest_tsc;
 	uint32_t mul;
 	int8_t shift;
-	uint8_t pad1[3];
+	uint8_t pad[3];
 };
+
+/* struct pvclock_vcpu_time_info, likewise. */
+struct kvmclock_line_abi {
+	uint32_t version;
+	uint32_t pad0;
+	uint64_t tsc_timestamp;
+	uint64_t system_time;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t flags;
+	uint8_t pad[2];
+};
+
+static_assert(sizeof(struct kvmclock_line_abi) == 32, "the ioctls' numbers encode the size");
 
 static_assert(sizeof(struct kvmclock_abi) == 48, "the ioctls' numbers encode the size");
 static_assert(sizeof(struct kvmclock_abi) == sizeof(struct kvm_clock_data), "one ABI");
@@ -38,6 +52,12 @@ static_assert(sizeof(struct kvmclock_abi) == sizeof(struct kvm_clock_data), "one
 #endif
 #ifndef KVM_CAP_VM_TSC_CONTROL
 #define KVM_CAP_VM_TSC_CONTROL	214
+#endif
+#ifndef KVM_CAP_CLOCK_GUEST
+#define KVM_CAP_CLOCK_GUEST	252
+#endif
+#ifndef KVM_SET_CLOCK_GUEST
+#define KVM_SET_CLOCK_GUEST	_IOW(KVMIO, 0xd6, struct kvmclock_line_abi)
 #endif
 #ifndef KVM_CAP_BINARY_STATS_FD
 #define KVM_CAP_BINARY_STATS_FD	203
@@ -61,6 +81,7 @@ struct kvmclock_record {
 	uint32_t mul;
 	int8_t shift;
 	uint8_t frac_bits;
+	int32_t tai_offset;
 	uint32_t nr_vcpus;
 	struct kvmclock_record_vcpu *vcpus;
 };
@@ -94,6 +115,8 @@ int kvmclock_get_offset(int vcpu_fd, uint64_t *offset);
 int kvmclock_set_offset(int vcpu_fd, uint64_t offset);
 int kvmclock_get_tsc(int vcpu_fd, uint64_t *tsc);
 int kvmclock_set_tsc(int vcpu_fd, uint64_t tsc);
+int kvmclock_set_line(int vcpu_fd, const struct kvmclock_line_abi *line);
+int kvmclock_tell_stopped(int vcpu_fd);
 int kvmclock_get_khz(int fd, uint32_t *khz);
 int kvmclock_kernel_error(int error);
 

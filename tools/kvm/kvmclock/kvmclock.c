@@ -15,8 +15,9 @@ static const char usage[] =
 	"usage: kvmclock probe [--json]\n"
 	"       kvmclock save [--vcpus N] [--khz K] [--run MS] [--skew CYCLES]\n"
 	"                     [--way auto|exact|offset] [--monotonic] [--json] TARGET\n"
-	"       kvmclock restore [--way auto|exact|same-host|offset|documented|plain]\n"
-	"                     [--run MS] [--save TARGET] [--monotonic] [--json] SOURCE\n"
+	"       kvmclock restore [--way auto|exact|same-host|guest|offset|documented|plain]\n"
+	"                     [--policy count|freeze|start-over] [--stopped] [--monotonic]\n"
+	"                     [--run MS] [--save TARGET] [--json] SOURCE\n"
 	"       kvmclock watch [--once] [--interval S] [--json] [PID|PID-FD]\n"
 	"\n"
 	"probe    what this kernel's KVM offers for moving a guest's time\n"
@@ -153,6 +154,8 @@ static const char *best_way(const struct kvmclock_caps *caps)
 {
 	if (caps->adjust_clock & KVMCLOCK_GUEST_TSC)
 		return kvmclock_way_name(KVMCLOCK_WAY_EXACT);
+	if (caps->clock_guest && caps->tsc_offset)
+		return kvmclock_way_name(KVMCLOCK_WAY_GUEST);
 	if (caps->adjust_clock & KVMCLOCK_REALTIME && caps->tsc_offset)
 		return kvmclock_way_name(KVMCLOCK_WAY_OFFSET);
 
@@ -171,6 +174,10 @@ static void report_probe(const struct kvmclock_caps *caps, bool json)
 		 caps->adjust_clock & KVMCLOCK_GUEST_TSC);
 	out_bool(&out, "monotonic", "clock that never goes back",
 		 caps->adjust_clock & KVMCLOCK_MONOTONIC);
+	out_bool(&out, "tai", "right across leap seconds", caps->adjust_clock & KVMCLOCK_TAI);
+	out_bool(&out, "guest_stopped", "tell all vCPUs that they were stopped",
+		 caps->adjust_clock & KVMCLOCK_GUEST_STOPPED);
+	out_bool(&out, "clock_guest", "restore the line of a vCPU", caps->clock_guest);
 	out_bool(&out, "tsc_offset", "TSC offsets", caps->tsc_offset);
 	out_bool(&out, "tsc_control", "TSC scaling", caps->tsc_control);
 	out_bool(&out, "vm_tsc_control", "  for a whole VM", caps->vm_tsc_control);

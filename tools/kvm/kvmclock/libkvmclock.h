@@ -58,7 +58,7 @@ extern "C" {
 #endif
 
 #define KVMCLOCK_VERSION_MAJOR	1
-#define KVMCLOCK_VERSION_MINOR	0
+#define KVMCLOCK_VERSION_MINOR	1
 
 /* More vCPUs than any KVM has; records with more are refused. */
 #define KVMCLOCK_MAX_VCPUS	65536
@@ -87,6 +87,8 @@ enum kvmclock_error {
 #define KVMCLOCK_HOST_TSC	0x8u
 #define KVMCLOCK_GUEST_TSC	0x10u
 #define KVMCLOCK_MONOTONIC	0x20u
+#define KVMCLOCK_TAI		0x40u
+#define KVMCLOCK_GUEST_STOPPED	0x80u
 
 /* What a kernel's KVM offers. */
 struct kvmclock_caps {
@@ -99,7 +101,8 @@ struct kvmclock_caps {
 	uint32_t host_khz;		/* of the host's TSC, as KVM sees it */
 	uint32_t frac_bits;		/* fraction bits of a scaling ratio: 48 (Intel), 32 (AMD) */
 	uint32_t tolerance_ppm;		/* a frequency nearer to the host's is not scaled */
-	uint32_t reserved[7];		/* 0 */
+	uint32_t clock_guest;		/* 1: KVM_SET_CLOCK_GUEST (KVM_CAP_CLOCK_GUEST) */
+	uint32_t reserved[6];		/* 0 */
 };
 
 /*
@@ -129,11 +132,12 @@ struct kvmclock_info {
 	uint32_t tsc_khz;	/* of the guest, as set by KVM_SET_TSC_KHZ */
 	uint32_t host_khz;	/* of the source */
 	uint32_t sample_ns;	/* width of the instant: 0 if it was the kernel's */
-	uint32_t reserved[5];	/* 0 */
+	int32_t tai_offset;	/* CLOCK_TAI - CLOCK_REALTIME in s; 0 if it is not known */
+	uint32_t reserved[4];	/* 0 */
 };
 
 enum kvmclock_way {
-	/* The first of exact, offset, plain that there is. */
+	/* The first of exact, guest, offset, plain that there is. */
 	KVMCLOCK_WAY_AUTO,
 	/* SET_CLOCK with GUEST_TSC | REALTIME: clock, TSCs and their relation. */
 	KVMCLOCK_WAY_EXACT,
@@ -145,7 +149,20 @@ enum kvmclock_way {
 	KVMCLOCK_WAY_DOCUMENTED,
 	/* SET_CLOCK without flags, and IA32_TSC: time stood still meanwhile. */
 	KVMCLOCK_WAY_PLAIN,
+	/* KVM_VCPU_TSC_OFFSET, then the line by KVM_SET_CLOCK_GUEST of vCPU 0. */
+	KVMCLOCK_WAY_GUEST,
 	KVMCLOCK_NR_WAYS
+};
+
+/* What the guest is to believe of the time since the save. */
+enum kvmclock_policy {
+	/* It has passed, for the clock and the TSC.  PLAIN cannot, and notes it. */
+	KVMCLOCK_POLICY_COUNT,
+	/* It has not: both go on from what was saved (pause, snapshot). */
+	KVMCLOCK_POLICY_FREEZE,
+	/* Both begin at 0 again, all vCPUs' TSCs equal (reset of the machine). */
+	KVMCLOCK_POLICY_START_OVER,
+	KVMCLOCK_NR_POLICIES
 };
 
 /* What the caller should know about a restore that succeeded; bits of notes. */
@@ -173,6 +190,9 @@ enum kvmclock_way {
  *			TSC: what a guest sees as a step of one clock against
  *			the other.
  * *_bound_ns		by how much the figure itself can be off.
+ *
+ * Where no time is to pass, the errors are against the values that are restored,
+ * and the time from the restore to the measurement is in the bounds.
  */
 struct kvmclock_report {
 	uint32_t way;		/* enum kvmclock_way, never AUTO */
@@ -192,8 +212,14 @@ struct kvmclock_report {
 
 struct kvmclock_restore_options {
 	uint32_t way;		/* enum kvmclock_way */
-	uint32_t flags;		/* KVMCLOCK_MONOTONIC: never below what the guest may have read */
-	uint32_t reserved[6];	/* 0 */
+	/*
+	 * KVMCLOCK_MONOTONIC: never below what the guest may have read.
+	 * KVMCLOCK_GUEST_STOPPED: tell the guest that it was stopped; by
+	 * KVM_SET_CLOCK, or where the kernel cannot, by KVM_KVMCLOCK_CTRL.
+	 */
+	uint32_t flags;
+	uint32_t policy;	/* enum kvmclock_policy; SAME_HOST and DOCUMENTED only COUNT */
+	uint32_t reserved[5];	/* 0 */
 };
 
 /*
@@ -208,7 +234,8 @@ int kvmclock_probe(int kvm_fd, struct kvmclock_caps *caps);
  * kernel offers, and set the TSC's frequency, 1 to 2^31 - 1 kHz, or 0 to leave it.
  * To be called before the first vCPU is created.  KVMCLOCK_E_FREQUENCY: this host
  * cannot run a TSC at that frequency.  @flags is 0 or KVMCLOCK_MONOTONIC, which
- * has to be given each time again: an opt-in replaces the one before.
+ * has to be given each time again: an opt-in replaces the one before.  Whatever
+ * the kernel has of GUEST_TSC and TAI is opted in to.
  */
 int kvmclock_prepare(const struct kvmclock_vm *vm, uint32_t tsc_khz, uint32_t flags);
 
@@ -250,6 +277,7 @@ void kvmclock_record_free(struct kvmclock_record *rec);
 const char *kvmclock_strerror(int error);
 const char *kvmclock_way_name(uint32_t way);
 const char *kvmclock_way_text(uint32_t way);
+const char *kvmclock_policy_name(uint32_t policy);
 const char *kvmclock_note_name(uint32_t note);
 const char *kvmclock_note_text(uint32_t note);
 

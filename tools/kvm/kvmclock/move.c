@@ -21,6 +21,8 @@ struct move_options {
 	uint32_t run_ms;
 	int64_t skew;
 	uint32_t way;
+	uint32_t policy;
+	bool stopped;
 	uint32_t flags;		/* KVMCLOCK_MONOTONIC, KVMCLOCK_SAVE_NO_GUEST_TSC */
 	const char *save;
 	bool json;
@@ -146,6 +148,7 @@ static void out_record(struct out *out, const struct kvmclock_record *rec)
 	out_u64(out, "mul", "line, multiplier", info.mul, "");
 	out_s64(out, "shift", "line, shift", info.shift, "");
 	out_u64(out, "sample_ns", "width of the instant", info.sample_ns, "ns");
+	out_s64(out, "tai_offset", "CLOCK_TAI - CLOCK_REALTIME", info.tai_offset, "s");
 	out_u64(out, "record_bytes", "record", kvmclock_record_size(rec), "bytes");
 }
 
@@ -457,7 +460,11 @@ static void report_restore(const struct move_options *opt, const struct machine 
 static void restore_time(struct machine *m, const struct move_options *opt, const struct arrival *a,
 			 struct kvmclock_report *rep)
 {
-	struct kvmclock_restore_options options = { .way = opt->way, .flags = opt->flags };
+	struct kvmclock_restore_options options = {
+		.way = opt->way,
+		.policy = opt->policy,
+		.flags = opt->flags | (opt->stopped ? KVMCLOCK_GUEST_STOPPED : 0),
+	};
 	struct kvmclock_vm vm = machine_vm(m);
 	int r;
 
@@ -506,7 +513,10 @@ static void restore(const struct move_options *opt, const char *source)
 
 /* ---- Options ---- */
 
-enum { OPT_VCPUS = 256, OPT_KHZ, OPT_RUN, OPT_SKEW, OPT_WAY, OPT_JSON, OPT_MONOTONIC, OPT_SAVE };
+enum {
+	OPT_VCPUS = 256, OPT_KHZ, OPT_RUN, OPT_SKEW, OPT_WAY, OPT_JSON, OPT_MONOTONIC, OPT_SAVE,
+	OPT_POLICY, OPT_STOPPED
+};
 
 static uint32_t parse_way(const char *text)
 {
@@ -518,6 +528,18 @@ static uint32_t parse_way(const char *text)
 	}
 
 	fail_usage("no such way: '%s'", text);
+}
+
+static uint32_t parse_policy(const char *text)
+{
+	uint32_t policy;
+
+	for (policy = 0; policy < KVMCLOCK_NR_POLICIES; policy++) {
+		if (!strcmp(text, kvmclock_policy_name(policy)))
+			return policy;
+	}
+
+	fail_usage("no such policy: '%s'", text);
 }
 
 static void parse_option(int option, struct move_options *opt)
@@ -548,6 +570,12 @@ static void parse_option(int option, struct move_options *opt)
 		break;
 	case OPT_SAVE:
 		opt->save = optarg;
+		break;
+	case OPT_POLICY:
+		opt->policy = parse_policy(optarg);
+		break;
+	case OPT_STOPPED:
+		opt->stopped = true;
 		break;
 	default:
 		fail_usage(NULL);
@@ -598,6 +626,8 @@ int cmd_restore(int argc, char **argv)
 		{ "way", required_argument, NULL, OPT_WAY },
 		{ "run", required_argument, NULL, OPT_RUN },
 		{ "save", required_argument, NULL, OPT_SAVE },
+		{ "policy", required_argument, NULL, OPT_POLICY },
+		{ "stopped", no_argument, NULL, OPT_STOPPED },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "monotonic", no_argument, NULL, OPT_MONOTONIC },
 		{ }

@@ -140,7 +140,7 @@ void out_flags(struct out *out, const char *key, const char *text, uint32_t flag
 {
 	static const char *const names[] = {
 		[1] = "TSC_STABLE", [2] = "REALTIME", [3] = "HOST_TSC",
-		[4] = "GUEST_TSC", [5] = "MONOTONIC",
+		[4] = "GUEST_TSC", [5] = "MONOTONIC", [6] = "TAI", [7] = "GUEST_STOPPED",
 	};
 	unsigned int i;
 

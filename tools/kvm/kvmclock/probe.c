@@ -53,6 +53,7 @@ static int probe_kvm(int kvm_fd, struct kvmclock_caps *caps)
 	caps->tsc_control = extension(kvm_fd, KVM_CAP_TSC_CONTROL);
 	caps->vm_tsc_control = extension(kvm_fd, KVM_CAP_VM_TSC_CONTROL);
 	caps->stats_fd = extension(kvm_fd, KVM_CAP_BINARY_STATS_FD);
+	caps->clock_guest = extension(kvm_fd, KVM_CAP_CLOCK_GUEST) == 1;
 	caps->frac_bits = kvmclock_sys.frac_bits();
 	caps->tolerance_ppm = kvmclock_sys.tolerance_ppm();
 

@@ -21,6 +21,8 @@
  *	74  6	0
  *	80 16	for each vCPU its TSC and TSC offset; their difference, the
  *		scaled TSC of the host, is the same for all
+ *	end-8 4	since minor version 1: CLOCK_TAI less CLOCK_REALTIME, s, signed; 0
+ *		if it is not known
  *	end-4 4	CRC32C of all bytes before
  */
 #include <stdlib.h>
@@ -31,6 +33,7 @@
 
 #define RECORD_HEADER	80
 #define RECORD_VCPU	16
+#define RECORD_TAI	4
 #define RECORD_CRC	4
 
 #define RECORD_FLAGS	(KVMCLOCK_TSC_STABLE | KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC | \
@@ -126,7 +129,7 @@ bool kvmclock_record_valid(const struct kvmclock_record *rec)
 
 KVMCLOCK_PUBLIC size_t kvmclock_record_size(const struct kvmclock_record *rec)
 {
-	return RECORD_HEADER + (size_t)rec->nr_vcpus * RECORD_VCPU + RECORD_CRC;
+	return RECORD_HEADER + (size_t)rec->nr_vcpus * RECORD_VCPU + RECORD_TAI + RECORD_CRC;
 }
 
 static void put_header(uint8_t *p, const struct kvmclock_record *rec)
@@ -164,6 +167,7 @@ KVMCLOCK_PUBLIC int kvmclock_record_write(const struct kvmclock_record *rec, voi
 		put(p + RECORD_HEADER + i * RECORD_VCPU, 8, rec->vcpus[i].tsc);
 		put(p + RECORD_HEADER + i * RECORD_VCPU + 8, 8, rec->vcpus[i].offset);
 	}
+	put(p + RECORD_HEADER + i * RECORD_VCPU, RECORD_TAI, (uint32_t)rec->tai_offset);
 	put(p + length - RECORD_CRC, RECORD_CRC, crc32c(p, length - RECORD_CRC));
 
 	return 0;
@@ -206,6 +210,7 @@ static int check_version(const uint8_t *p)
 /* The number of vCPUs has to fit the length, and exactly if the minor version is known. */
 static int check_length(const uint8_t *p, size_t size)
 {
+	unsigned int minor = get(p + 10, 2);
 	uint64_t vcpus, need;
 
 	if (size < RECORD_HEADER + RECORD_CRC)
@@ -215,8 +220,8 @@ static int check_length(const uint8_t *p, size_t size)
 	if (!vcpus || vcpus > KVMCLOCK_MAX_VCPUS || get(p + 74, 6))
 		return KVMCLOCK_E_CORRUPT;
 
-	need = RECORD_HEADER + vcpus * RECORD_VCPU + RECORD_CRC;
-	if (size < need || (size > need && get(p + 10, 2) <= KVMCLOCK_VERSION_MINOR))
+	need = RECORD_HEADER + vcpus * RECORD_VCPU + (minor ? RECORD_TAI : 0) + RECORD_CRC;
+	if (size < need || (size > need && minor <= KVMCLOCK_VERSION_MINOR))
 		return KVMCLOCK_E_CORRUPT;
 
 	return 0;
@@ -242,6 +247,8 @@ static void get_record(const uint8_t *p, struct kvmclock_record *rec)
 		rec->vcpus[i].tsc = get(p + RECORD_HEADER + i * RECORD_VCPU, 8);
 		rec->vcpus[i].offset = get(p + RECORD_HEADER + i * RECORD_VCPU + 8, 8);
 	}
+	if (get(p + 10, 2))
+		rec->tai_offset = get(p + RECORD_HEADER + i * RECORD_VCPU, RECORD_TAI);
 }
 
 KVMCLOCK_PUBLIC int kvmclock_record_read(const void *buf, size_t size, struct kvmclock_record **out)
@@ -284,6 +291,7 @@ KVMCLOCK_PUBLIC void kvmclock_record_info(const struct kvmclock_record *rec,
 		.tsc_khz = rec->tsc_khz,
 		.host_khz = rec->host_khz,
 		.sample_ns = rec->sample_ns,
+		.tai_offset = rec->tai_offset,
 	};
 }
 

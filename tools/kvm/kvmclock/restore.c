@@ -5,6 +5,9 @@
  * The record gives the clock, each vCPU's TSC and the line between clock and TSC,
  * all of one instant.  Written for vCPU 0; the others keep their difference to it,
  * which is written as a difference of TSC offsets, because then it is exact.
+ *
+ * With the policy to start over, it is another record that is restored: of a machine
+ * that was reset just then.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +20,9 @@ struct job {
 	const struct kvmclock_vm *vm;
 	const struct kvmclock_record *rec;
 	struct kvmclock_report *rep;
-	uint32_t flags;			/* KVMCLOCK_MONOTONIC */
+	uint32_t flags;			/* KVMCLOCK_MONOTONIC, KVMCLOCK_GUEST_STOPPED */
+	bool counts;			/* the time since the save */
+	bool told;			/* the guest knows that it was stopped */
 	bool use_offsets;		/* KVM_VCPU_TSC_OFFSET, and we can compute with it */
 	struct kvmclock_scale scale;
 	uint64_t *old;			/* offsets before */
@@ -34,9 +39,28 @@ static uint64_t skew(const struct job *job, uint32_t i)
 
 /* ---- Steps ---- */
 
+/* CLOCK_TAI is what passes, where both hosts know it. */
+static void add_tai(const struct job *job, struct kvmclock_abi *data)
+{
+	if (!(job->vm->caps->adjust_clock & KVMCLOCK_TAI) || !job->rec->tai_offset)
+		return;
+
+	data->tai_offset = job->rec->tai_offset;
+	data->flags |= KVMCLOCK_TAI;
+}
+
+/* The time since the save, to be added by the kernel, or none. */
+static void add_time(const struct job *job, struct kvmclock_abi *data)
+{
+	data->flags |= KVMCLOCK_REALTIME;
+	data->realtime = job->counts ? job->rec->realtime : UINT64_MAX;
+	if (job->counts)
+		add_tai(job, data);
+}
+
 static int set_clock(struct job *job, struct kvmclock_abi *data)
 {
-	data->flags |= job->flags;
+	data->flags |= job->flags & KVMCLOCK_MONOTONIC;
 	if (kvmclock_ioctl(job->vm->vm_fd, KVM_SET_CLOCK, data))
 		return kvmclock_kernel_error(errno);
 
@@ -97,6 +121,21 @@ static void undo(struct job *job)
 	job->tsc_set = false;
 	job->clock_set = false;
 	errno = error;
+}
+
+/* For ways of more than one step: only once nothing can go wrong any more. */
+static int tell_stopped(struct job *job)
+{
+	uint32_t i;
+	int r = 0;
+
+	if (!(job->flags & KVMCLOCK_GUEST_STOPPED) || job->told)
+		return 0;
+
+	for (i = 0; !r && i < job->vm->nr_vcpus; i++)
+		r = kvmclock_tell_stopped(job->vm->vcpu_fds[i]);
+
+	return r;
 }
 
 /* ---- Ways ---- */
@@ -162,12 +201,9 @@ static int move_tscs(struct job *job)
 
 static int set_clock_by_wall_time(struct job *job)
 {
-	struct kvmclock_abi data = {
-		.clock = job->rec->clock,
-		.realtime = job->rec->realtime,
-		.flags = KVMCLOCK_REALTIME,
-	};
+	struct kvmclock_abi data = { .clock = job->rec->clock };
 
+	add_time(job, &data);
 	return set_clock(job, &data);
 }
 
@@ -216,30 +252,92 @@ static int finish_exact(struct job *job)
 	return 0;
 }
 
-static int restore_by_line(struct job *job, uint32_t flag)
+/* The kernel tells the guest, too, as what is left to do does not fail. */
+static int restore_by_line(struct job *job, struct kvmclock_abi *data)
 {
 	const struct kvmclock_record *rec = job->rec;
-	struct kvmclock_abi data = {
-		.clock = rec->clock,
-		.realtime = rec->realtime,
-		.host_tsc = rec->host_tsc,
-		.guest_tsc = rec->vcpus[0].tsc,
-		.mul = rec->mul,
-		.shift = rec->shift,
-		.flags = KVMCLOCK_GUEST_TSC | flag,
-	};
+	int r;
 
-	return set_skews(job) ?: set_clock(job, &data) ?: finish_exact(job);
+	data->clock = rec->clock;
+	data->guest_tsc = rec->vcpus[0].tsc;
+	data->mul = rec->mul;
+	data->shift = rec->shift;
+	data->flags |= KVMCLOCK_GUEST_TSC |
+		       (job->flags & job->vm->caps->adjust_clock & KVMCLOCK_GUEST_STOPPED);
+
+	r = set_skews(job) ?: set_clock(job, data);
+	if (r)
+		return r;
+
+	job->told = data->flags & KVMCLOCK_GUEST_STOPPED;
+	return finish_exact(job);
 }
 
 static int restore_exact(struct job *job)
 {
-	return restore_by_line(job, KVMCLOCK_REALTIME);
+	struct kvmclock_abi data = { };
+
+	add_time(job, &data);
+	return restore_by_line(job, &data);
 }
 
 static int restore_same_host(struct job *job)
 {
-	return restore_by_line(job, KVMCLOCK_HOST_TSC);
+	struct kvmclock_abi data = {
+		.host_tsc = job->rec->host_tsc,
+		.flags = KVMCLOCK_HOST_TSC,
+	};
+
+	return restore_by_line(job, &data);
+}
+
+/* What has passed by wall time, at @now. */
+static int64_t passed_ns(const struct job *job, const struct kvmclock_instant *now)
+{
+	int64_t ns = now->data.realtime - job->rec->realtime;
+
+	if (!job->counts)
+		return 0;
+	if (now->data.flags & KVMCLOCK_TAI && now->data.tai_offset && job->rec->tai_offset)
+		ns += (int64_t)(now->data.tai_offset - job->rec->tai_offset) *
+		      (int64_t)KVMCLOCK_NSEC_PER_SEC;
+
+	return ns;
+}
+
+/*
+ * The TSCs by wall time, and then the clock by the record's line, which makes it
+ * exact: the kernel computes it from the TSC that is there.
+ */
+static int restore_guest(struct job *job)
+{
+	const struct kvmclock_record *rec = job->rec;
+	const struct kvmclock_line_abi line = {
+		.tsc_timestamp = rec->vcpus[0].tsc,
+		.system_time = rec->clock,
+		.mul = rec->mul,
+		.shift = rec->shift,
+	};
+	struct kvmclock_instant now;
+	int64_t passed;
+	uint64_t tsc;
+	int r;
+
+	r = kvmclock_get_instant(job->vm, &now);
+	if (r)
+		return r;
+
+	passed = passed_ns(job, &now);
+	tsc = rec->vcpus[0].tsc;
+	if (passed > 0)
+		tsc += kvmclock_ns_to_cycles(passed, rec->mul, rec->shift);
+
+	r = write_offsets(job, tsc - kvmclock_scale_tsc(now.data.host_tsc, job->scale.ratio,
+							job->scale.frac_bits));
+	r = r ?: kvmclock_set_line(job->vm->vcpu_fds[0], &line);
+	job->clock_set = !r;
+
+	return r;
 }
 
 /* Written one after the other, vCPUs have the same TSC if KVM takes them to be meant so. */
@@ -250,12 +348,14 @@ static int restore_plain(struct job *job)
 	int r = 0;
 
 	job->tsc_set = true;
+	/* A TSC of 0 would not be taken for what it is, but for the others' at the time. */
 	while (!r && i--) {
-		r = kvmclock_set_tsc(job->vm->vcpu_fds[i], job->rec->vcpus[i].tsc);
+		r = kvmclock_set_tsc(job->vm->vcpu_fds[i], job->rec->vcpus[i].tsc ?: 1);
 		if (skew(job, i))
 			job->rep->notes |= KVMCLOCK_NOTE_SKEW_LOST;
 	}
-	job->rep->notes |= KVMCLOCK_NOTE_DOWNTIME_LOST;
+	if (job->counts)
+		job->rep->notes |= KVMCLOCK_NOTE_DOWNTIME_LOST;
 
 	return r ?: set_clock(job, &data);
 }
@@ -263,13 +363,28 @@ static int restore_plain(struct job *job)
 static const struct {
 	uint32_t flags;			/* of KVM_CAP_ADJUST_CLOCK, that the way needs */
 	bool offsets;
+	bool clock_guest;
+	bool counts_only;		/* it knows no other policy */
 	int (*restore)(struct job *job);
 } ways[KVMCLOCK_NR_WAYS] = {
-	[KVMCLOCK_WAY_EXACT] = { KVMCLOCK_GUEST_TSC, false, restore_exact },
-	[KVMCLOCK_WAY_SAME_HOST] = { KVMCLOCK_GUEST_TSC, false, restore_same_host },
-	[KVMCLOCK_WAY_OFFSET] = { KVMCLOCK_REALTIME, true, restore_offset },
-	[KVMCLOCK_WAY_DOCUMENTED] = { KVMCLOCK_REALTIME, true, restore_documented },
-	[KVMCLOCK_WAY_PLAIN] = { 0, false, restore_plain },
+	[KVMCLOCK_WAY_EXACT] = {
+		.flags = KVMCLOCK_GUEST_TSC, .restore = restore_exact,
+	},
+	[KVMCLOCK_WAY_SAME_HOST] = {
+		.flags = KVMCLOCK_GUEST_TSC, .counts_only = true, .restore = restore_same_host,
+	},
+	[KVMCLOCK_WAY_GUEST] = {
+		.flags = KVMCLOCK_REALTIME, .offsets = true, .clock_guest = true,
+		.restore = restore_guest,
+	},
+	[KVMCLOCK_WAY_OFFSET] = {
+		.flags = KVMCLOCK_REALTIME, .offsets = true, .restore = restore_offset,
+	},
+	[KVMCLOCK_WAY_DOCUMENTED] = {
+		.flags = KVMCLOCK_REALTIME, .offsets = true, .counts_only = true,
+		.restore = restore_documented,
+	},
+	[KVMCLOCK_WAY_PLAIN] = { .restore = restore_plain },
 };
 
 /* ---- The choice ---- */
@@ -280,12 +395,14 @@ static int run_way(struct job *job, uint32_t way)
 
 	if (ways[way].flags & ~job->vm->caps->adjust_clock)
 		return KVMCLOCK_E_UNSUPPORTED;
+	if (ways[way].clock_guest && !job->vm->caps->clock_guest)
+		return KVMCLOCK_E_UNSUPPORTED;
 	if (ways[way].offsets && !job->use_offsets)
 		return job->vm->caps->tsc_offset ? KVMCLOCK_E_SCALE : KVMCLOCK_E_UNSUPPORTED;
 
 	job->rep->way = way;
 	job->rep->notes = 0;
-	r = ways[way].restore(job);
+	r = ways[way].restore(job) ?: tell_stopped(job);
 	if (r)
 		undo(job);
 
@@ -295,7 +412,8 @@ static int run_way(struct job *job, uint32_t way)
 static int run_best_way(struct job *job)
 {
 	static const uint32_t order[] = {
-		KVMCLOCK_WAY_EXACT, KVMCLOCK_WAY_OFFSET, KVMCLOCK_WAY_PLAIN
+		KVMCLOCK_WAY_EXACT, KVMCLOCK_WAY_GUEST, KVMCLOCK_WAY_OFFSET,
+		KVMCLOCK_WAY_PLAIN
 	};
 	int r = KVMCLOCK_E_UNSUPPORTED;
 	unsigned int i;
@@ -356,10 +474,13 @@ static void set_bounds(struct job *job, uint64_t width)
 {
 	struct kvmclock_report *rep = job->rep;
 	uint64_t cycle = kvmclock_cycles_to_ns(1, job->rec->mul, job->rec->shift) + 1;
+	uint64_t since = 0;
 
 	width += job->rec->sample_ns;
-	rep->clock_bound_ns = width + 1;
-	rep->tsc_bound_ns = width + cycle;
+	if (!job->counts)
+		since = llabs(rep->clock_error_ns);
+	rep->clock_bound_ns = width + since + 1;
+	rep->tsc_bound_ns = width + since + cycle;
 	rep->relation_bound_ns = width + cycle;
 }
 
@@ -372,7 +493,7 @@ static void compare(struct job *job, const struct kvmclock_instant *now, uint64_
 	by_tsc = kvmclock_cycles_to_ns_signed(tsc_at(job, now, offset) - rec->vcpus[0].tsc,
 					      rec->mul, rec->shift);
 	rep->get_flags = now->data.flags;
-	rep->elapsed_ns = now->data.realtime - rec->realtime;
+	rep->elapsed_ns = passed_ns(job, now);
 	rep->cycles_moved = offset - job->old[0];
 	rep->clock_error_ns = now->data.clock - rec->clock - rep->elapsed_ns;
 	rep->tsc_error_ns = by_tsc - rep->elapsed_ns;
@@ -445,7 +566,25 @@ static bool options_valid(const struct kvmclock_restore_options *opt)
 	for (i = 0; i < KVMCLOCK_ARRAY_SIZE(opt->reserved); i++)
 		set |= opt->reserved[i];
 
-	return !set && opt->way < KVMCLOCK_NR_WAYS && !(opt->flags & ~KVMCLOCK_MONOTONIC);
+	return !set && opt->way < KVMCLOCK_NR_WAYS && opt->policy < KVMCLOCK_NR_POLICIES &&
+	       !(opt->policy && ways[opt->way].counts_only) &&
+	       !(opt->flags & ~(KVMCLOCK_MONOTONIC | KVMCLOCK_GUEST_STOPPED));
+}
+
+/* What a machine would have saved that was reset at the time of the save. */
+static struct kvmclock_record *reset_record(const struct kvmclock_record *rec)
+{
+	struct kvmclock_record *reset = kvmclock_record_alloc(rec->nr_vcpus);
+	struct kvmclock_record_vcpu *vcpus;
+
+	if (!reset)
+		return NULL;
+
+	vcpus = reset->vcpus;
+	*reset = *rec;
+	reset->vcpus = vcpus;
+	reset->clock = 0;
+	return reset;
 }
 
 KVMCLOCK_PUBLIC int kvmclock_restore(const struct kvmclock_vm *vm,
@@ -455,6 +594,7 @@ KVMCLOCK_PUBLIC int kvmclock_restore(const struct kvmclock_vm *vm,
 {
 	static const struct kvmclock_restore_options defaults;
 	struct job job = { .vm = vm, .rec = rec, .rep = report };
+	struct kvmclock_record *reset = NULL;
 	int r;
 
 	opt = opt ?: &defaults;
@@ -468,13 +608,19 @@ KVMCLOCK_PUBLIC int kvmclock_restore(const struct kvmclock_vm *vm,
 	if (vm->nr_vcpus != rec->nr_vcpus)
 		return KVMCLOCK_E_VCPUS;
 
+	if (opt->policy == KVMCLOCK_POLICY_START_OVER)
+		reset = reset_record(rec);
+	job.rec = reset ?: rec;
 	job.flags = opt->flags;
+	job.counts = opt->policy == KVMCLOCK_POLICY_COUNT;
 	job.old = calloc(vm->nr_vcpus, sizeof(*job.old));
-	if (!job.old)
-		return KVMCLOCK_E_MEMORY;
+	if (job.old && (reset || opt->policy != KVMCLOCK_POLICY_START_OVER))
+		r = restore(&job, opt->way);
+	else
+		r = KVMCLOCK_E_MEMORY;
 
-	r = restore(&job, opt->way);
 	free(job.old);
+	kvmclock_record_free(reset);
 
 	return r;
 }

@@ -73,6 +73,8 @@ static int save_instant(const struct kvmclock_vm *vm, struct kvmclock_record *re
 	rec->host_tsc = now.data.host_tsc;
 	rec->flags = now.data.flags & (KVMCLOCK_TSC_STABLE | KVMCLOCK_REALTIME |
 				       KVMCLOCK_HOST_TSC | KVMCLOCK_GUEST_TSC);
+	if (now.data.flags & KVMCLOCK_TAI)
+		rec->tai_offset = now.data.tai_offset;
 	rec->sample_ns += now.width_ns;
 	save_tscs(rec, &now.data);
 

@@ -30,6 +30,7 @@ static const char *const way_names[] = {
 	[KVMCLOCK_WAY_OFFSET] = "offset",
 	[KVMCLOCK_WAY_DOCUMENTED] = "documented",
 	[KVMCLOCK_WAY_PLAIN] = "plain",
+	[KVMCLOCK_WAY_GUEST] = "guest",
 };
 
 static const char *const way_texts[] = {
@@ -41,6 +42,13 @@ static const char *const way_texts[] = {
 	[KVMCLOCK_WAY_DOCUMENTED] =
 		"clock by wall time, then TSC offsets by the formula of vcpu.rst",
 	[KVMCLOCK_WAY_PLAIN] = "clock and TSC go on from the saved values",
+	[KVMCLOCK_WAY_GUEST] = "TSC offsets by wall time, then the line (SET_CLOCK_GUEST)",
+};
+
+static const char *const policy_names[] = {
+	[KVMCLOCK_POLICY_COUNT] = "count",
+	[KVMCLOCK_POLICY_FREEZE] = "freeze",
+	[KVMCLOCK_POLICY_START_OVER] = "start-over",
 };
 
 static const struct {
@@ -74,6 +82,11 @@ KVMCLOCK_PUBLIC const char *kvmclock_way_name(uint32_t way)
 KVMCLOCK_PUBLIC const char *kvmclock_way_text(uint32_t way)
 {
 	return way < KVMCLOCK_NR_WAYS ? way_texts[way] : "unknown";
+}
+
+KVMCLOCK_PUBLIC const char *kvmclock_policy_name(uint32_t policy)
+{
+	return policy < KVMCLOCK_NR_POLICIES ? policy_names[policy] : "unknown";
 }
 
 static bool note_known(uint32_t note)

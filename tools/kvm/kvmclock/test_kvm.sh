@@ -79,7 +79,7 @@ measure() { echo "# measure $1 $(value "$2") $3"; }
 # two calls have to do what one does.
 check_move() {
 	case $1 in
-	exact|same-host) limit=4 ;;
+	exact|same-host|guest) limit=4 ;;
 	offset) limit=20000 ;;
 	*) return 0 ;;
 	esac
@@ -146,6 +146,29 @@ truncated() {
 	tool 4 restore --json "$dir/bad"
 }
 
+# Without hardware that adds an offset, a KVM may leave each guest the host's TSC.
+moves_tscs() {
+	save "$dir/guest" && restore --policy start-over "$dir/guest" && ! is cycles_moved 0
+}
+
+# What passes between the restore and the first reading is the time of some calls.
+move_frozen() {
+	save "$dir/guest" && sleep 1 && restore --policy freeze "$dir/guest" && is elapsed_ns 0 &&
+		within relation_step_ns 20000 && within tsc_back 0 && within clock_back 0 &&
+		within clock_gap_ns 500000000
+}
+
+# Both clocks begin at 0: the guest, which is not reset here, sees them go back.
+move_over() {
+	save "$dir/guest" && tool 0 restore --json --run 1 --policy start-over "$dir/guest" &&
+		is elapsed_ns 0 && within clock_error_ns 500000000 && within tsc_error_ns 500000000
+}
+
+move_stopped() {
+	save "$dir/guest" && restore --stopped "$dir/guest" || return 1
+	if has guest_stopped; then grep -q '"set_flags":\[[^]]*"GUEST_STOPPED"' "$dir/json"; fi
+}
+
 no_file() { tool 1 restore "$dir/nothing" && grep -q 'No such file' "$dir/err"; }
 bad_usage() { tool 2 "$@" && grep -q 'help' "$dir/err"; }
 not_offered() { tool 3 restore --way "$1" "$dir/guest" && [ -s "$dir/err" ]; }
@@ -180,13 +203,21 @@ case_is move_auto move_auto
 for way in offset documented plain; do
 	case_is "move_$way" move $way
 done
-for way in exact same-host; do
+for way in exact same-host guest; do
 	if has guest_tsc; then
 		case_is "move_$way" move $way
 	else
 		case_is "not_offered_$way" not_offered $way
 	fi
 done
+if moves_tscs; then
+	case_is move_frozen move_frozen
+	case_is move_start_over move_over
+else
+	skip move_frozen "this KVM does not move a guest's TSC"
+	skip move_start_over "this KVM does not move a guest's TSC"
+fi
+case_is move_stopped move_stopped
 case_is move_skewed move_skewed auto
 case_is move_skewed_offset move_skewed offset
 case_is move_unix move_socket "unix-listen:$dir/socket" "unix:$dir/socket"
@@ -212,6 +243,7 @@ case_is truncated_record truncated 90
 case_is truncated_memory truncated 50000
 case_is no_file no_file
 case_is usage bad_usage restore --way nonsense "$dir/guest"
+case_is usage_policy bad_usage restore --policy nonsense "$dir/guest"
 if [ -d /sys/kernel/debug/kvm ]; then
 	case_is watch watch_once
 else

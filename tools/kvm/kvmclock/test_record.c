@@ -26,6 +26,7 @@ static struct kvmclock_record *example(uint32_t nr_vcpus)
 	rec->sample_ns = 7;
 	rec->mul = 0xaaaaaaab;
 	rec->shift = -1;
+	rec->tai_offset = -37;
 	for (i = 0; i < nr_vcpus; i++) {
 		rec->vcpus[i].offset = -1000000ULL * i;
 		rec->vcpus[i].tsc = 0x7000000000000000 + rec->vcpus[i].offset;
@@ -77,13 +78,13 @@ static void test_round_trip(void)
 	int r;
 
 	good_size = kvmclock_record_size(rec);
-	tap_ok(good_size == 132, "size of a record of 3 vCPUs");
+	tap_ok(good_size == 136, "size of a record of 3 vCPUs");
 	tap_ok(!kvmclock_record_write(rec, good, sizeof(good)), "write");
 	r = kvmclock_record_read(good, good_size, &copy);
 	if (tap_ok(!r, "read") && tap_ok(same(rec, copy), "what is read is what was written")) {
 		kvmclock_record_info(copy, &info);
 		tap_ok(info.clock_ns == rec->clock && info.shift == -1 && info.nr_vcpus == 3 &&
-		       info.guest_tsc == 0x7000000000000000, "info");
+		       info.guest_tsc == 0x7000000000000000 && info.tai_offset == -37, "info");
 		tap_ok(kvmclock_record_skew(copy, 2) == -2000000 && !kvmclock_record_skew(copy, 3),
 		       "skew");
 	}
@@ -96,8 +97,8 @@ static void test_round_trip(void)
 static void test_bytes(void)
 {
 	static const uint8_t begin[] = {
-		'K', 'V', 'M',	'C',  'L',  'O',  'C',	'K',  1,    0,	  0,
-		0,   132, 0,	0,    0,    3,	  0,	0,    0,    0x1e, 0,
+		'K', 'V', 'M',	'C',  'L',  'O',  'C',	'K',  1,    0,	  1,
+		0,   136, 0,	0,    0,    3,	  0,	0,    0,    0x1e, 0,
 		0,   0,	  0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01,
 	};
 
@@ -163,6 +164,33 @@ static void test_version(void)
 	tap_ok(!changed(10, 2, KVMCLOCK_VERSION_MINOR + 1),
 	       "newer minor version without more bytes");
 	tap_ok(changed(0, 8, 0) == KVMCLOCK_E_MAGIC, "wrong magic");
+}
+
+/* Minor version 0 had no offset of CLOCK_TAI. */
+static void test_old_version(void)
+{
+	struct kvmclock_record *rec = NULL;
+	size_t size = good_size - RECORD_TAI;
+	struct kvmclock_info info = { };
+	uint8_t p[SIZE];
+
+	memcpy(p, good, good_size);
+	put(p + 10, 2, 0);
+	put(p + 12, 4, size);
+	repair(p, size);
+	if (tap_ok(!kvmclock_record_read(p, size, &rec), "a record of minor version 0"))
+		kvmclock_record_info(rec, &info);
+	tap_ok(info.nr_vcpus == 3 && info.shift == -1 && !info.tai_offset,
+	       "its content, and no offset of CLOCK_TAI");
+	kvmclock_record_free(rec);
+
+	put(p + 10, 2, KVMCLOCK_VERSION_MINOR);
+	repair(p, size);
+	tap_ok(read_error(p, size) == KVMCLOCK_E_CORRUPT, "this version as short as that");
+	memcpy(p, good, good_size);
+	put(p + 10, 2, 0);
+	repair(p, good_size);
+	tap_ok(read_error(p, good_size) == KVMCLOCK_E_CORRUPT, "that version as long as this");
 }
 
 static void test_fields(void)
@@ -231,6 +259,7 @@ int main(void)
 	test_bit_flips();
 	test_longer();
 	test_version();
+	test_old_version();
 	test_fields();
 	test_strings();
 

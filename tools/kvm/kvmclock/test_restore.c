@@ -12,7 +12,9 @@
 #include "tsc_math.h"
 
 #define STOCK	14	/* what KVM_CAP_ADJUST_CLOCK returns: mainline, */
-#define OURS	62	/* with GUEST_TSC and MONOTONIC, */
+#define OURS	254	/* with all that this tree adds, */
+#define FIRST	62	/* with GUEST_TSC and MONOTONIC only, */
+#define COMING	(STOCK | 1 << 16)	/* with KVM_CAP_CLOCK_GUEST in place of that, */
 #define ANCIENT	1	/* before there were flags */
 
 #define SECOND	1000000000LL
@@ -25,7 +27,8 @@ static const int fds[FAKE_VCPUS] = { FAKE_VCPU_FD, FAKE_VCPU_FD + 1, FAKE_VCPU_F
 static struct fake_kvm host(int adjust_clock, uint32_t khz, uint64_t tsc)
 {
 	return (struct fake_kvm){
-		.adjust_clock = adjust_clock,
+		.adjust_clock = adjust_clock & 0xffff,
+		.clock_guest = adjust_clock == OURS || adjust_clock == COMING,
 		.khz = khz,
 		.vm_khz = khz,
 		.frac_bits = 48,
@@ -167,9 +170,10 @@ static void test_probe(void)
 	fake_use(&stock);
 	tap_ok(!kvmclock_probe(-1, &caps) && caps.adjust_clock == STOCK && caps.tsc_offset &&
 	       caps.host_khz == 3000000 && caps.frac_bits == 48 && caps.tolerance_ppm == 250 &&
-	       caps.clock_flags == STOCK, "probe stock");
+	       caps.clock_flags == STOCK && !caps.clock_guest, "probe stock");
 	fake_use(&ours);
-	tap_ok(!kvmclock_probe(-1, &caps) && caps.adjust_clock == OURS, "probe ours");
+	tap_ok(!kvmclock_probe(-1, &caps) && caps.adjust_clock == OURS && caps.clock_guest,
+	       "probe ours");
 	fake_use(&old);
 	tap_ok(!kvmclock_probe(FAKE_KVM_FD, &caps) && caps.adjust_clock == 1 && !caps.tsc_offset,
 	       "probe ancient");
@@ -187,10 +191,18 @@ static void test_prepare(void)
 	struct side side;
 
 	use(&side, &ours, 0);
-	tap_ok(!kvmclock_prepare(&side.vm, 1500000, 0) && ours.opt_in == KVMCLOCK_GUEST_TSC &&
-	       ours.vm_khz == 1500000, "prepare ours");
+	tap_ok(!kvmclock_prepare(&side.vm, 1500000, 0) &&
+	       ours.opt_in == (KVMCLOCK_GUEST_TSC | KVMCLOCK_TAI) && ours.vm_khz == 1500000,
+	       "prepare ours");
 	tap_ok(!kvmclock_prepare(&side.vm, 0, KVMCLOCK_MONOTONIC) &&
-	       ours.opt_in == (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC), "prepare ours, monotonic");
+	       ours.opt_in == (KVMCLOCK_GUEST_TSC | KVMCLOCK_TAI | KVMCLOCK_MONOTONIC),
+	       "prepare ours, monotonic");
+	ours.adjust_clock = FIRST;
+	use(&side, &ours, 0);
+	tap_ok(!kvmclock_prepare(&side.vm, 0, 0) && ours.opt_in == KVMCLOCK_GUEST_TSC,
+	       "prepare the first kernel of ours");
+	ours.adjust_clock = OURS;
+	use(&side, &ours, 0);
 	tap_ok(kvmclock_prepare(&side.vm, 1u << 31, 0) == KVMCLOCK_E_ARGUMENT,
 	       "prepare for 2^31 kHz");
 	tap_ok(kvmclock_prepare(&side.vm, 0, 1) == KVMCLOCK_E_ARGUMENT,
@@ -269,7 +281,7 @@ static void test_move(int from_kernel, int to_kernel, uint32_t ask, uint32_t exp
 		tap_ok(skews_kept(&to, rec), "%s: differences between vCPUs stay", name);
 	if (expect == KVMCLOCK_WAY_EXACT)
 		tap_ok(!to.last_offset_vcpu, "%s: vCPU 0 is the reference", name);
-	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_SAVED_INEXACT) == (from_kernel != OURS),
+	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_SAVED_INEXACT) == !(from_kernel & KVMCLOCK_GUEST_TSC),
 	       "%s: note of the source", name);
 	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_DOWNTIME_LOST) == (expect == KVMCLOCK_WAY_PLAIN),
 	       "%s: note of the downtime", name);
@@ -281,8 +293,15 @@ static void test_moves(void)
 {
 	const uint32_t automatic = KVMCLOCK_WAY_AUTO, exact = KVMCLOCK_WAY_EXACT;
 	const uint32_t offset = KVMCLOCK_WAY_OFFSET, plain = KVMCLOCK_WAY_PLAIN;
+	const uint32_t guest = KVMCLOCK_WAY_GUEST;
 
 	test_move(OURS, OURS, automatic, exact, 10, 3);
+	test_move(OURS, FIRST, automatic, exact, 10, 3);
+	test_move(FIRST, OURS, automatic, exact, 10, 3);
+	test_move(OURS, OURS, guest, guest, 1000, 3);
+	test_move(OURS, COMING, automatic, guest, 1000, 3);
+	test_move(COMING, COMING, automatic, guest, 1000, 3);
+	test_move(COMING, STOCK, automatic, offset, 10, 3);
 	test_move(OURS, OURS, offset, offset, 10, 3);
 	test_move(OURS, STOCK, automatic, offset, 10, 3);
 	test_move(STOCK, OURS, automatic, exact, 10, 3);
@@ -406,6 +425,7 @@ static void spoil_range(struct fake_kvm *h) { h->set_clock_errno = ERANGE; }
 static void spoil_fault(struct fake_kvm *h) { h->set_clock_errno = EFAULT; }
 static void spoil_first_offset(struct fake_kvm *h) { h->set_offset_fails_at = 1; }
 static void spoil_last_offset(struct fake_kvm *h) { h->set_offset_fails_at = 3; }
+static void spoil_line(struct fake_kvm *h) { h->set_line_errno = EFAULT; }
 static void spoil_msr(struct fake_kvm *h) { h->set_msr_errno = EPERM; }
 static void spoil_ratio(struct fake_kvm *h) { h->wrong_ratio = true; }
 static void spoil_nothing(struct fake_kvm *h) { h->step = 101; }
@@ -423,6 +443,10 @@ static void test_failures(void)
 	test_failure("offset, SET_CLOCK fails", offset, spoil_fault, KVMCLOCK_E_KERNEL);
 	test_failure("offset, first offset fails", offset, spoil_first_offset, KVMCLOCK_E_KERNEL);
 	test_failure("offset, last offset fails", offset, spoil_last_offset, KVMCLOCK_E_KERNEL);
+	test_failure("guest, last offset fails", KVMCLOCK_WAY_GUEST, spoil_last_offset,
+		     KVMCLOCK_E_KERNEL);
+	test_failure("guest, SET_CLOCK_GUEST fails", KVMCLOCK_WAY_GUEST, spoil_line,
+		     KVMCLOCK_E_KERNEL);
 	test_failure("documented, last offset fails", KVMCLOCK_WAY_DOCUMENTED, spoil_last_offset,
 		     KVMCLOCK_E_KERNEL);
 	test_failure("plain, MSR fails", KVMCLOCK_WAY_PLAIN, spoil_msr, KVMCLOCK_E_KERNEL);
@@ -450,7 +474,7 @@ static void test_mismatches(void)
 {
 	struct fake_kvm from = source(OURS), to = destination(OURS);
 	struct kvmclock_record *rec = saved(&from, 3, 900);
-	struct kvmclock_restore_options opt = { .reserved[5] = 1 };
+	struct kvmclock_restore_options opt = { .reserved[4] = 1 };
 	struct kvmclock_report rep;
 	struct side side;
 
@@ -495,6 +519,170 @@ static void test_wall_back(void)
 	kvmclock_record_free(rec);
 }
 
+/* ---- Policies, leap seconds, and what the guest is told ---- */
+
+/* Restore with @opt a day later. */
+static int restored_with(struct fake_kvm *to, const struct kvmclock_record *rec,
+			 const struct kvmclock_restore_options *opt, struct kvmclock_report *rep)
+{
+	struct kvmclock_info info;
+	struct side side;
+
+	kvmclock_record_info(rec, &info);
+	use(&side, to, info.nr_vcpus);
+	prepare(&side, info.tsc_khz);
+	fake_run(to, info.realtime_ns + 86400 * SECOND - fake_wall(to));
+
+	return kvmclock_restore(&side.vm, rec, opt, rep);
+}
+
+/* No more passes than the calls of a restore take. */
+static void test_freeze(int kernel, uint32_t way, const char *name)
+{
+	struct kvmclock_restore_options opt = { .way = way, .policy = KVMCLOCK_POLICY_FREEZE };
+	struct fake_kvm from = source(OURS), to = destination(kernel);
+	struct kvmclock_record *rec = saved(&from, 3, -70000);
+	struct kvmclock_report rep;
+	int r = restored_with(&to, rec, &opt, &rep);
+
+	tap_ok(!r && rep.way == way, "freeze, %s: %s", name, kvmclock_strerror(r));
+	tap_ok(near(fake_clock(&to), rec->clock, 5000) &&
+	       near(relation_error(&to, rec, 2), 0, way == KVMCLOCK_WAY_PLAIN ? 2000 : 3),
+	       "freeze, %s: clock %lld ns, relation %lld ns", name,
+	       (long long)(fake_clock(&to) - rec->clock),
+	       (long long)relation_error(&to, rec, 2));
+	tap_ok(!rep.elapsed_ns && rep.clock_error_ns >= 0 &&
+	       (uint64_t)rep.clock_error_ns <= rep.clock_bound_ns &&
+	       !(rep.notes & (KVMCLOCK_NOTE_DOWNTIME_LOST | KVMCLOCK_NOTE_WALL_BACK)),
+	       "freeze, %s: the report says so", name);
+	kvmclock_record_free(rec);
+}
+
+static void test_start_over(int kernel, uint32_t way, const char *name)
+{
+	struct kvmclock_restore_options opt = { .way = way, .policy = KVMCLOCK_POLICY_START_OVER };
+	struct fake_kvm from = source(OURS), to = destination(kernel);
+	struct kvmclock_record *rec = saved(&from, 2, 4000);
+	struct kvmclock_report rep;
+	int r = restored_with(&to, rec, &opt, &rep);
+
+	tap_ok(!r && fake_clock(&to) < 5000 && fake_tsc(&to, 0) < 20000 &&
+	       fake_tsc(&to, 1) < 20000, "start over, %s: clock %llu ns, TSC %llu", name,
+	       (unsigned long long)fake_clock(&to), (unsigned long long)fake_tsc(&to, 0));
+	tap_ok(way == KVMCLOCK_WAY_PLAIN || to.offset[0] == to.offset[1],
+	       "start over, %s: TSCs are equal", name);
+	kvmclock_record_free(rec);
+}
+
+static void test_policies(void)
+{
+	struct kvmclock_restore_options opt = { .policy = KVMCLOCK_POLICY_FREEZE };
+	struct fake_kvm from = source(OURS), to = destination(OURS);
+	struct kvmclock_record *rec = saved(&from, 1, 0);
+	struct kvmclock_report rep;
+
+	test_freeze(OURS, KVMCLOCK_WAY_EXACT, "exact");
+	test_freeze(COMING, KVMCLOCK_WAY_GUEST, "guest");
+	test_freeze(STOCK, KVMCLOCK_WAY_OFFSET, "offset");
+	test_freeze(ANCIENT, KVMCLOCK_WAY_PLAIN, "plain");
+	test_start_over(OURS, KVMCLOCK_WAY_EXACT, "exact");
+	test_start_over(COMING, KVMCLOCK_WAY_GUEST, "guest");
+	test_start_over(STOCK, KVMCLOCK_WAY_OFFSET, "offset");
+	test_start_over(ANCIENT, KVMCLOCK_WAY_PLAIN, "plain");
+
+	opt.way = KVMCLOCK_WAY_SAME_HOST;
+	tap_ok(restored_with(&to, rec, &opt, &rep) == KVMCLOCK_E_ARGUMENT && !to.clock_writes,
+	       "same host cannot freeze");
+	opt.way = KVMCLOCK_WAY_DOCUMENTED;
+	tap_ok(restored_with(&to, rec, &opt, &rep) == KVMCLOCK_E_ARGUMENT && !to.clock_writes,
+	       "nor can the documented way");
+	opt = (struct kvmclock_restore_options) { .policy = KVMCLOCK_NR_POLICIES };
+	tap_ok(restored_with(&to, rec, &opt, &rep) == KVMCLOCK_E_ARGUMENT && !to.clock_writes,
+	       "unknown policy");
+	kvmclock_record_free(rec);
+}
+
+/* A leap second between @then and @now, or none that both hosts know of. */
+static void test_leap(int kernel, int then, int now, int64_t leap, const char *name)
+{
+	struct kvmclock_restore_options opt = { };
+	struct fake_kvm from = source(OURS), to = destination(kernel);
+	struct kvmclock_report rep;
+	struct kvmclock_record *rec;
+	int r;
+
+	from.tai_offset = then;
+	to.tai_offset = now;
+	rec = saved(&from, 2, 0);
+	r = restored_with(&to, rec, &opt, &rep);
+	tap_ok(!r && near(clock_error(&to, rec), leap * SECOND, 1000) &&
+	       near(relation_error(&to, rec, 1), 0, 3), "leap second, %s: %lld ns", name,
+	       (long long)clock_error(&to, rec));
+	tap_ok(near(rep.clock_error_ns, 0, rep.clock_bound_ns + 1000) ||
+	       !(rep.get_flags & KVMCLOCK_TAI), "leap second, %s: the report knows", name);
+	kvmclock_record_free(rec);
+}
+
+static void test_leaps(void)
+{
+	test_leap(OURS, 37, 38, 1, "inserted");
+	test_leap(OURS, 37, 36, -1, "removed");
+	test_leap(OURS, 37, 37, 0, "none");
+	test_leap(OURS, 0, 37, 0, "not known there");
+	test_leap(OURS, 37, 0, 0, "not known here");
+	test_leap(FIRST, 37, 38, 0, "not known to the kernel");
+	test_leap(STOCK, 37, 38, 0, "not known to stock");
+}
+
+/* How often the guest is told by one call for all, and by one for each vCPU. */
+static void test_told(int kernel, uint32_t way, int at_once, int each, const char *name)
+{
+	struct kvmclock_restore_options opt = { .way = way, .flags = KVMCLOCK_GUEST_STOPPED };
+	struct fake_kvm from = source(OURS), to = destination(kernel);
+	struct kvmclock_record *rec = saved(&from, 3, 0);
+	struct kvmclock_report rep;
+	int r = restored_with(&to, rec, &opt, &rep);
+
+	tap_ok(!r && to.told_at_once == at_once && to.told == each, "told, %s: %d at once, %d each",
+	       name, to.told_at_once, to.told);
+
+	to = destination(kernel);
+	to.ctrl_errno = EINVAL;
+	tap_ok(!restored_with(&to, rec, &opt, &rep), "told, %s: vCPUs without kvmclock", name);
+
+	to = destination(kernel);
+	to.set_clock_errno = EFAULT;
+	to.set_line_errno = EFAULT;
+	tap_ok(restored_with(&to, rec, &opt, &rep) && !to.told_at_once && !to.told,
+	       "told, %s: not if it fails", name);
+	kvmclock_record_free(rec);
+}
+
+static void test_tells(void)
+{
+	test_told(OURS, KVMCLOCK_WAY_EXACT, 1, 0, "exact");
+	test_told(FIRST, KVMCLOCK_WAY_EXACT, 0, 3, "exact, first kernel");
+	test_told(COMING, KVMCLOCK_WAY_GUEST, 0, 3, "guest");
+	test_told(STOCK, KVMCLOCK_WAY_OFFSET, 0, 3, "offset");
+	test_told(STOCK, KVMCLOCK_WAY_PLAIN, 0, 3, "plain");
+}
+
+/* A kernel that has KVM_SET_CLOCK_GUEST, and cannot use it here. */
+static void test_guest_refused(int error, const char *name)
+{
+	struct fake_kvm from = source(OURS), to = destination(COMING);
+	struct kvmclock_record *rec = saved(&from, 2, 500);
+	struct kvmclock_restore_options opt = { };
+	struct kvmclock_report rep;
+	int r;
+
+	to.set_line_errno = error;
+	r = restored_with(&to, rec, &opt, &rep);
+	tap_ok(!r && rep.way == KVMCLOCK_WAY_OFFSET && near(clock_error(&to, rec), 0, 10) &&
+	       skews_kept(&to, rec), "guest, %s: offset", name);
+	kvmclock_record_free(rec);
+}
+
 int main(void)
 {
 	test_probe();
@@ -510,6 +698,11 @@ int main(void)
 	test_ratio();
 	test_mismatches();
 	test_wall_back();
+	test_policies();
+	test_leaps();
+	test_tells();
+	test_guest_refused(ENODATA, "no master clock");
+	test_guest_refused(ERANGE, "another frequency");
 
 	return tap_done();
 }

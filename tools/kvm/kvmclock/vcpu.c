@@ -90,6 +90,31 @@ int kvmclock_set_tsc(int vcpu_fd, uint64_t tsc)
 	return tsc_msr(vcpu_fd, KVM_SET_MSRS, &tsc);
 }
 
+/*
+ * The VM's clock as a line of this vCPU's TSC.  What cannot be done in this way,
+ * because there is no master clock or the frequency is another, may be in others.
+ */
+int kvmclock_set_line(int vcpu_fd, const struct kvmclock_line_abi *line)
+{
+	struct kvmclock_line_abi copy = *line;
+
+	if (!kvmclock_ioctl(vcpu_fd, KVM_SET_CLOCK_GUEST, &copy))
+		return 0;
+	if (errno == ENODATA || errno == ERANGE)
+		return KVMCLOCK_E_UNSUPPORTED;
+
+	return kvmclock_kernel_error(errno);
+}
+
+/* Without kvmclock, a vCPU has nobody to tell. */
+int kvmclock_tell_stopped(int vcpu_fd)
+{
+	if (kvmclock_ioctl(vcpu_fd, KVM_KVMCLOCK_CTRL, NULL) && errno != EINVAL)
+		return kvmclock_kernel_error(errno);
+
+	return 0;
+}
+
 /* Of a vCPU, or of what a vCPU that is created now would have if @fd is a VM. */
 int kvmclock_get_khz(int fd, uint32_t *khz)
 {

@@ -19,7 +19,10 @@ int kvmclock_check_vm(const struct kvmclock_vm *vm)
 	return 0;
 }
 
-/* Opt in to @guest_tsc if the kernel has it, and to MONOTONIC if @flags ask for it. */
+/*
+ * Opt in to TAI, and @guest_tsc, if the kernel has them, and to MONOTONIC if @flags ask
+ * for it.
+ */
 int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc)
 {
 	uint32_t opt_in = flags & KVMCLOCK_MONOTONIC;
@@ -30,6 +33,7 @@ int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc
 	/* Where there is nothing to opt in to, there is nothing to opt out of. */
 	if (!(vm->caps->adjust_clock & (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC)))
 		return 0;
+	opt_in |= vm->caps->adjust_clock & KVMCLOCK_TAI;
 	if (guest_tsc)
 		opt_in |= vm->caps->adjust_clock & KVMCLOCK_GUEST_TSC;
 
