@@ -50,7 +50,7 @@ demo: build ## migrate a Linux guest between two hosts and back, stock and ours;
 	@lab/demo/demo.sh
 
 .PHONY: check
-check: build ## KUnit and all tests on the emulated hosts, stock and ours; the fuzzers
+check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzzers, bindings
 	@lab/check.sh
 
 .PHONY: check-slow
@@ -80,7 +80,7 @@ series: apply ## export the series for git am: out/series/BASE/
 	@lab/series.sh
 
 .PHONY: series-check
-series-check: series ## git am on the pristine base; every commit builds and is clean
+series-check: build series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
 	@lab/series-check.sh
 
 .PHONY: lint

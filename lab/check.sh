@@ -106,6 +106,18 @@ start() {
 	runs+=("$dir")
 }
 
+# start_kexec: a guest goes on in another kernel of its host.
+start_kexec() {
+	local dir=$OUT/run/amd-kexec
+	if [ "$TIER" != fast ] || [ ${#tests[@]} -gt 0 ] || [ "$KVM" = stock ]; then return; fi
+	rm -rf "$dir"
+	"$ROOT/lab/kexec.sh" "$dir" kvmclock_kexec
+	info "amd-kexec: $(wc -l <"$dir/plan") results to come"
+	"$ROOT/lab/boot-amd.sh" "$dir" 300 &
+	pids+=($!)
+	runs+=("$dir")
+}
+
 # One line about all runs: what each does now, and how far it is.
 status_line() {
 	local dir now
@@ -145,12 +157,14 @@ self_test
 # Before the hosts, which time tests on all processors; not where only certain tests are asked for.
 if [ "$TIER" = fast ] && [ ${#tests[@]} -eq 0 ]; then
 	count "$ROOT/lab/fuzz.sh"
+	count "$ROOT/lab/bindings.sh"
 	tools
 fi
 "$ROOT/lab/image.sh"
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
 trap 'exit 130' INT TERM
 for lab in "${labs[@]}"; do start "$lab"; done
+[ "${labs[0]}" != amd ] || start_kexec
 [ ${#runs[@]} -gt 0 ] || die "nothing to run: no $TIER test of that name on $LAB"
 watch_runs
 pids=()

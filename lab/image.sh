@@ -4,6 +4,7 @@
 # serves all.
 #
 #   IMAGE=DIRECTORY   make it there, with TESTS=no one without selftests and KUnit, which boots faster
+#   STEP=TREE         with the modules of that tree as well, as 'step': a commit of the series (lab/series-check.sh)
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -22,6 +23,7 @@ modules() {
 	for m in arch/x86/kvm/kvm arch/x86/kvm/kvm-amd arch/x86/kvm/kvm-intel virt/lib/irqbypass; do
 		put "$STOCK/$m.ko" "$IMAGE/root/modules/stock"
 		[ ! -f "$OURS/$m.ko" ] || put "$OURS/$m.ko" "$IMAGE/root/modules/ours"
+		[ -z "${STEP:-}" ] || put "$STEP/$m.ko" "$IMAGE/root/modules/step"
 	done
 }
 

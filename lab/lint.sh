@@ -75,6 +75,16 @@ run_sparse() {
 	! grep -E '(warning|error):|not available or not up to date' "$LOG/sparse.out"
 }
 
+# A table that is a column too narrow is lost in what the kernel's documentation is made into.
+documents() {
+	local file rc=0
+	cd "$ROOT"
+	for file in $(git ls-files 'Documentation/*.rst'); do
+		rst2html --report=2 --halt=2 "$file" >/dev/null || rc=1
+	done
+	return $rc
+}
+
 # The machine that this runs on must not show: the checkout's place, the user's home.
 machine_paths() {
 	local pattern
@@ -86,7 +96,7 @@ no_trailing_space() {
 	! git -C "$ROOT" grep -nIE '[[:blank:]]+$' -- ':!*.diff'
 }
 
-need git perl sparse spatch shellcheck python3
+need git perl sparse spatch shellcheck python3 rst2html
 need_base
 mkdir -p "$LOG"
 : >"$LOG/sparse.out"
@@ -101,6 +111,7 @@ verdict "checkpatch --strict" checkpatch_files
 verdict "checkpatch-known is current" known_is_current
 verdict "sparse" run_sparse
 verdict "kvmclock_math.h in user space" "$ROOT/lab/tests/kvmclock_math.sh"
+verdict "documents are reStructuredText" documents
 verdict "no absolute path of a machine" machine_paths
 verdict "no trailing blanks" no_trailing_space
 totals

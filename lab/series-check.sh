@@ -75,6 +75,20 @@ verdict() {
 	fi
 }
 
+# boots N LOG: the tests that the commit has, series/N-name/tests, on the AMD host, with the modules that were just built.
+boots() {
+	local run=$OUT/run/amd-step-$1 name
+	rm -rf "$run"
+	mkdir -p "$run"
+	{
+		echo "step load 60 1"
+		while read -r name; do echo "step $name 180 3"; done < <(cat "$ROOT/series/$1"-*/tests)
+		echo "step unload 60 1"
+	} >"$run/plan"
+	IMAGE=$LOG/image STEP=$TREE "$ROOT/lab/image.sh" >"$2" && IMAGE=$LOG/image "$ROOT/lab/boot-amd.sh" "$run" 600 &&
+		RESULTS=$LOG/results python3 -B "$ROOT/lab/report.py" check "$run" >>"$2"
+}
+
 check_commit() {
 	local patch=$1 n
 	n=$(basename "$patch" | cut -c1-4)
@@ -89,6 +103,9 @@ check_commit() {
 	verdict "$n checkpatch --strict" "$LOG/$n-checkpatch.log" checkpatch "$TREE" "$LOG/$n-checkpatch.log" "$patch"
 	verdict "$n builds" "$LOG/$n-build.log" build "$LOG/$n-build.log"
 	verdict "$n sparse and W=1" "$LOG/$n-warnings.log" new_warnings "$LOG/$n-warnings.log"
+	if compgen -G "$ROOT/series/$n-*/tests" >/dev/null; then
+		verdict "$n boots, and its tests pass" "$LOG/$n-boots.log" boots "$n" "$LOG/$n-boots.log"
+	fi
 	if touched | grep -q ^tools/testing/selftests/kvm/; then
 		verdict "$n selftests build" "$LOG/$n-selftests.log" selftests "$LOG/$n-selftests.log"
 	fi

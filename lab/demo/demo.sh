@@ -3,8 +3,8 @@
 #
 #   migration   a Linux guest under Debian's QEMU, migrated live between two emulated AMD hosts and back while all its vCPUs
 #               read their clock, on mainline's KVM and on ours: a table, out/demo/clock.png, clock.svg, demo.tsv
-#   ways        a small guest, carried between two hosts and back by the tool kvmclock in several ways, and a guest with a
-#               scaled TSC on the emulated Intel host: a table, out/demo/ways.tsv
+#   ways        a small guest, carried between two hosts and back by the tool kvmclock in several ways, across a live update
+#               of its host, and a guest with a scaled TSC on the emulated Intel host: a table, out/demo/ways.tsv
 #
 #   DEMO_PARTS="migration ways"     which parts
 #   DEMO_KVM="stock ours"           which KVMs migrate, in this order
@@ -74,8 +74,18 @@ ways() {
 	IMAGE=$DIR/ways/image begin 1240 "$HERE/ways-intel.sh" "$DIR/ways"
 	begin 420 "$HERE/ways.py" "$DIR/ways" "$kernel" stock ours
 	finish "$DIR/ways" "a run"
+	live_update
 	python3 "$HERE/ways_report.py" "$DIR" || failed=1
 	info "numbers: ${DIR#"$PWD"/}/ways.tsv; logs in ways/"
+}
+
+# The host goes on with another kernel, which takes its TSC for one of another frequency, and a guest goes on there.
+live_update() {
+	local run=$DIR/ways/live-update
+	"$ROOT/lab/kexec.sh" "$run" live-update
+	IMAGE=$DIR/ways/image begin 300 "$ROOT/lab/boot-amd.sh" "$run" 280
+	finish "$run" "the live update"
+	info "ways: live update of the host, on AMD"
 }
 
 failed=0

@@ -54,6 +54,7 @@ class Run:
         self.hops = {key: self.hop(*key) for key in planned()}
         self.logs = {"host-A.log": "Linux version 7.3\nkvm: Nested Paging enabled\n", "host-B.log": "",
                      "intel-A/console.log": "", "intel-A/result.ktap": "# k WARNING: arch/x86/x.c\n# begin 1 stock/load\nok 1 stock/load\n",
+                     "live-update/console.log": "",
                      "intel-B/console.log": "", "intel-B/result.ktap": "# begin 1 stock/load\nok 1 stock/load\n"}
 
     @staticmethod
@@ -64,7 +65,9 @@ class Run:
         new = record(khz, host_khz, 20 * S + PAUSE_NS, 0, 0, target)
         passed = new["realtime_ns"] - old["realtime_ns"]
         cycles = passed * khz // 10 ** 6
-        if way == "same-host":
+        if way == "live-update":
+            new["host_khz"] += 200
+        if way in ("same-host", "live-update"):
             new["guest_tsc"] = old["guest_tsc"]
             cycles = ways_report.offset(old) - ways_report.offset(new)
         if way == "plain":
@@ -74,7 +77,7 @@ class Run:
         if way == "documented" and khz not in (100000, 2000000):
             new["clock_ns"] += SCALED_AWRY_NS
         return {"saved": {"guest": guest(1000)}, "restored": {
-            "way": way, "source": old, "restored": new,
+            "way": "same-host" if way == "live-update" else way, "source": old, "restored": new,
             "guest": dict(guest(5000), line_before=page(old), line_after=page(new))}}
 
     def write(self, directory):
@@ -85,7 +88,9 @@ class Run:
                 out.write(text)
         with open(os.path.join(directory, "ways", "hops.jsonl"), "w", encoding="ascii") as out:
             for key, hop in self.hops.items():
-                if key[0] == "AMD":
+                if key[3] == "live-update":
+                    self.write_live_update(directory, hop)
+                elif key[0] == "AMD":
                     print(json.dumps(self.note(key, hop)), file=out)
                 else:
                     self.write_intel(directory, key, hop)
@@ -96,6 +101,15 @@ class Run:
         bounds = {f"{end}_tsc": (CONSTANT[host] - 200, CONSTANT[host] + 200)
                   for end, host in (("source", source), ("target", target))}
         return dict(hop, kvm=kvm, way=way, hop=number, source=source, target=target, khz=2000000, **bounds)
+
+    @staticmethod
+    def write_live_update(directory, hop):
+        """What the tool said, among what else a host reports."""
+        path = os.path.join(directory, "ways", "live-update")
+        os.makedirs(path, exist_ok=True)
+        with open(os.path.join(path, "result.ktap"), "w", encoding="ascii") as out:
+            for what in (hop["saved"], hop["restored"]):
+                print("# begin 1 ours/live-update\n# > " + json.dumps(what), file=out)
 
     @staticmethod
     def write_intel(directory, key, hop):
@@ -167,6 +181,22 @@ class WaysTest(unittest.TestCase):
                 run = Run()
                 move(run.find("same-host", lab=lab, khz=khz), *change)
                 self.assert_fails(run, "same-host: off by")
+
+    def test_live_update_has_to_be_exact(self):
+        for change in ((1, 0), (0, -1)):
+            run = Run()
+            move(run.find("live-update"), *change)
+            self.assert_fails(run, "live-update: off by")
+
+    def test_live_update_needs_another_calibration(self):
+        run = Run()
+        run.find("live-update")["restored"]["restored"]["host_khz"] = 2000000
+        self.assert_fails(run, "the other kernel has found the same frequency")
+
+    def test_live_update_keeps_the_rate(self):
+        run = Run()
+        run.find("live-update")["restored"]["restored"]["mul"] -= 1
+        self.assert_fails(run, "live-update: the line's rate was")
 
     def test_same_host_moved_together_fails(self):
         run = Run()

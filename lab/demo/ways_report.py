@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from report import SPLAT, conclude
 
 OLD, NEW = ("plain", "documented"), ("exact", "same-host")
+LIVE_UPDATE = "live-update"     # same-host, in another kernel
 STAYED = {"stock": OLD, "ours": OLD + NEW}              # on one host
 CARRIED = {"stock": OLD, "ours": OLD + ("exact",)}      # to another
 SCALED_KHZ = (43000, 150000)
@@ -181,6 +182,7 @@ def planned():
             keys += [("AMD", kvm, 0, way, 1, "A", "B"), ("AMD", kvm, 0, way, 2, "B", "A")]
         if kvm == "ours":
             keys.append(("AMD", kvm, 0, "same-host", 1, "A", "A"))
+            keys.append(("AMD", kvm, 0, "live-update", 1, "A", "A"))
     for khz in SCALED_KHZ:
         keys += [("Intel", kvm, khz, way, 1, "A", "A") for kvm, ways in STAYED.items() for way in ways]
     for khz in INTEL_KHZ:
@@ -210,8 +212,16 @@ def read_intel(directory):
                 yield Hop("Intel", kvm, int(khz), way, 1, "A", target, load(path), saved)
 
 
+def read_live_update(directory):
+    """What the tool said in the kernel before the kexec and in the one behind it."""
+    with open(os.path.join(directory, "live-update", "result.ktap"), encoding="utf-8", errors="replace") as lines:
+        said = [json.loads(line[4:]) for line in lines if line.startswith("# > {")]
+    if len(said) == 2:
+        yield Hop("AMD", "ours", 0, LIVE_UPDATE, 1, "A", "A", said[1], said[0])
+
+
 def read(directory):
-    hops = {hop.key: hop for hop in [*read_amd(directory), *read_intel(directory)]}
+    hops = {hop.key: hop for hop in [*read_amd(directory), *read_live_update(directory), *read_intel(directory)]}
     missing = [key for key in planned() if key not in hops]
     if missing or len(hops) != len(planned()):
         raise ReportError(f"not the rows that were planned: {len(missing)} are missing, the first is {missing[:1]}")
@@ -222,7 +232,7 @@ def splats(directory):
     """What kernels complained about; of the Intel host's log only what came after it had booted, with a model of a CPU that
     the kernel finds fault with."""
     found = []
-    for pattern in ("host-*.log", "intel-*/console.log", "intel-*/result.ktap"):
+    for pattern in ("host-*.log", "intel-*/console.log", "intel-*/result.ktap", "live-update/console.log"):
         for path in sorted(glob.glob(os.path.join(directory, pattern))):
             with open(path, errors="replace", encoding="utf-8") as file:
                 lines = file.read().split("\n# begin ", 1)[-1].split("\n")
@@ -230,12 +240,22 @@ def splats(directory):
     return found
 
 
+def missed_update(source, target):
+    """What a live update is to show: another calibration, and the very rate that the guest had."""
+    if source["host_khz"] == target["host_khz"]:
+        yield "the other kernel has found the same frequency"
+    if (source["mul"], source["shift"]) != (target["mul"], target["shift"]):
+        yield f"the line's rate was {source['mul']}, {source['shift']}, and is {target['mul']}, {target['shift']}"
+
+
 def missed(row):
     """What the new flags promise, and this row does not keep."""
-    hop, same = row.hop, row.hop.way == "same-host"
+    hop, same = row.hop, row.hop.way in ("same-host", LIVE_UPDATE)
     source, target = hop.restored["source"], hop.restored["restored"]
-    if hop.restored["way"] != hop.way:
+    if hop.restored["way"] != ("same-host" if same else hop.way):
         yield f"went the way '{hop.restored['way']}'"
+    if hop.way == LIVE_UPDATE:
+        yield from missed_update(source, target)
     if (source["saved_by"], target["saved_by"]) != ("exact", "exact"):
         yield "KVM_GET_CLOCK has no line"
     if same and (row.clock_ns or row.tsc_cycles or row.relation_ns):
@@ -262,7 +282,7 @@ def verdict(directory, rows):
     for row in rows:
         if not row.hop.restored["guest"]["readings"]:
             faults.append(f"{row.hop.name}: the guest read nothing")
-        if row.hop.kvm == "ours" and row.hop.way in NEW:
+        if row.hop.kvm == "ours" and row.hop.way in (*NEW, LIVE_UPDATE):
             faults += [f"{row.hop.name}: {what}" for what in missed(row)]
     return faults
 
@@ -310,7 +330,8 @@ def footer(rows):
     worst = max((row for row in rows if row.bound_ns), key=lambda row: abs(row.wall_ns))
     return ["plain: KVM_SET_CLOCK without flags, and the TSC as it was saved: the pause is lost. documented: KVM_CLOCK_REALTIME and",
             "the formula of vcpu.rst, which does not know of scaling. exact: KVM_CLOCK_GUEST_TSC and REALTIME. same-host: GUEST_TSC and",
-            "HOST_TSC. Errors are against the time that truly passed; all but plain and same-host take it from the hosts' wall clocks,",
+            "HOST_TSC. live-update: the same, in another kernel of that host, by kexec, which takes its TSC for 100 ppm faster.",
+            "Errors are against the time that truly passed; all but plain and the last two take it from the hosts' wall clocks,",
             f"and AMD A's and B's disagree by up to {abs(worst.wall_ns):,.0f} +- {worst.bound_ns:,.0f} ns here. Between Intel A and B, "
             "the wall clocks are the truth.",
             "Against each other: the clock, less what the line that the guest had makes of its TSC, at the instant of the restore.",
