@@ -119,8 +119,10 @@ class Series:
         self.cache = Cache(OUT / 'cache' / 'spatch')
         self.content = {}       # path -> text, as of the last commit made; None where there is no such file
         self.owner = {}         # whole file or fragment -> the commit it appears in
+        self.fragments = {}     # fragment -> (its text as of the last commit made, the edit that puts it into the file)
         self.report = []
         self.commits = [Commit(d, self.bases) for d in sorted((ROOT / 'series').glob('[0-9]*')) if (d / 'apply').exists()]
+        self.grown = OUT / 'cache' / 'grown'
         self.growth = {}        # path -> [(commit, hunks)]: how a file grows after the commit that adds it
         for commit in self.commits:
             self.read_growth(commit)
@@ -169,13 +171,18 @@ class Series:
                 try:
                     text = edits.step(text, edits.backwards(hunks), path)
                 except edits.Failed as error:
-                    raise Stop(f'{later}: what it adds cannot be taken out: {error}') from None
+                    raise Stop(f"{later}: what it adds cannot be taken out: {error}; see 'lab/grow.py refresh'") from None
         return text
 
     def check_grown(self):
+        """All steps together make the repository's files, which are kept for 'lab/grow.py refresh'."""
         for path in self.growth:
-            if self.owner.get(path) is None or self.content[path] != (ROOT / path).read_text():
+            text = self.fragments[path][0] if path in self.fragments else self.content[path]
+            if text != (ROOT / path).read_text():
                 raise Stop(f'{path}: what the commits add up to is not the file of the repository')
+            saved = self.grown / path
+            saved.parent.mkdir(parents=True, exist_ok=True)
+            saved.write_text(text)
 
     # -- actions; each returns {path: text}
 
@@ -195,8 +202,16 @@ class Series:
     def do_grow(self, commit, argument):
         out = {}
         for path, hunks in self.steps(commit, argument).items():
+            if path not in self.owner:
+                raise Stop(f'{commit.name}: grow {argument}: {path} is in no earlier commit')
             try:
-                out[path] = edits.step(self.need(commit, path), hunks, path)
+                if path in self.fragments:
+                    before, edit = self.fragments[path]
+                    after = edits.step(before, hunks, path)
+                    out[path] = edit(self.content[path], after, before)
+                    self.fragments[path] = (after, edit)
+                else:
+                    out[path] = edits.step(self.content[path], hunks, path)
             except edits.Failed as error:
                 raise Stop(f'{commit.name}: grow {argument}: {error}') from None
         return out
@@ -205,8 +220,10 @@ class Series:
         if not (ROOT / path).exists():
             raise Stop(f'{commit.name}: fragment {path} is not in the repository')
         self.own(commit, path)
+        text = self.state(commit, path)
+        self.fragments[path] = (text, edit)
         try:
-            return {path: edit(self.need(commit, path), (ROOT / path).read_text())}
+            return {path: edit(self.need(commit, path), text)}
         except edits.Failed as error:
             raise Stop(f'{commit.name}: fragment {path}: {error}') from None
 

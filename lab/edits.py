@@ -30,10 +30,11 @@ def definitions(text):
     return found
 
 
-def replace_definitions(base, fragment):
-    """The base with its definitions of the fragment's names, which must stand together, replaced by the fragment."""
+def replace_definitions(base, fragment, before=''):
+    """The base with its definitions of the fragment's names, which must stand together, replaced by the fragment. before:
+    the fragment that is in the base already, whose names go, too."""
     fragment = without_header(fragment).strip('\n') + '\n'
-    names, have = definitions(fragment), definitions(base)
+    names, have = {**definitions(without_header(before)), **definitions(fragment)}, definitions(base)
     spans = sorted(span for n in names for span in have.get(n, []))
     if not spans:
         raise Failed('none of the definitions is in the base: ' + ' '.join(sorted(names)))
@@ -101,18 +102,24 @@ def new_section(base, title, chapter, body, underline):
     base[at:chapters[0].end] = ['', head, underline * len(head)] + body + ['']
 
 
-def replace_sections(base_text, fragment):
+def top_sections(lines):
+    return [s for s in sections(lines) if s.level == 0]
+
+
+def replace_sections(base_text, fragment, before=''):
     """Each top section of the fragment replaces the base's section of the same title, whatever number that has there.
-    'N.x TITLE' is a new section at the end of chapter N."""
+    'N.x TITLE' is a new section at the end of chapter N. before: the fragment that is in the base already, with such ones."""
     base, frag = base_text.split('\n'), without_header(fragment).split('\n')
-    mine = sections(frag)
-    top = [s for s in mine if s.level == 0]
+    top = top_sections(frag)
+    there = {s.title for s in top_sections(without_header(before).split('\n'))}
     if not top:
         raise Failed('the fragment has no section')
+    if there - {s.title for s in top}:
+        raise Failed('a section cannot go again: ' + ' '.join(sorted(there - {s.title for s in top})))
     for s in top:
         underline = frag[s.start + 1][0]
         same = [b for b in sections(base) if b.title == s.title]
-        if s.number and s.number.endswith('.x'):
+        if s.number and s.number.endswith('.x') and s.title not in there:
             if same:
                 raise Failed(f'section "{s.title}" is in the base already')
             new_section(base, s.title, s.number[:-2], body_of(frag, s), underline)

@@ -1,10 +1,18 @@
 #!/usr/bin/env python3
 """What the overlay refuses, and what it makes, on small canned texts. Run by lab/lint.sh."""
+import contextlib
+import io
+import subprocess
 import sys
+import tempfile
 import unittest
+from pathlib import Path
+from unittest import mock
 
 sys.dont_write_bytecode = True
+import apply  # noqa: E402
 import edits  # noqa: E402
+import grow  # noqa: E402
 import semantic  # noqa: E402
 import tidy  # noqa: E402
 
@@ -75,6 +83,15 @@ class Definitions(unittest.TestCase):
             edits.replace_definitions(UAPI + '#define CLOCK_A 1\n', '#define CLOCK_A 1\n')
 
 
+    def test_later_state(self):
+        early = '#define CLOCK_A 1\n#define CLOCK_B 2\n\nstruct clock {\n\tint b;\n};\n'
+        late = early.replace('2\n', '2\n#define CLOCK_C 4\n')
+        once = edits.replace_definitions(UAPI, early)
+        self.assertEqual(edits.replace_definitions(once, late, early), edits.replace_definitions(UAPI, late))
+        # What the later state has not any more goes.
+        self.assertEqual(edits.replace_definitions(edits.replace_definitions(UAPI, late), early, late), once)
+
+
 class Sections(unittest.TestCase):
     def test_replaces_by_title_and_keeps_number(self):
         out = edits.replace_sections(RST, 'SECOND\n------\n\nnew words\n')
@@ -92,6 +109,14 @@ class Sections(unittest.TestCase):
     def test_new_section_is_there_already(self):
         with self.assertRaisesRegex(edits.Failed, 'in the base already'):
             edits.replace_sections(RST, '4.x FIRST\n---------\n\nx\n')
+
+    def test_later_state(self):
+        early = 'SECOND\n------\n\nnew\n\n4.x THIRD\n---------\n\nthird\n'
+        late = early.replace('third', 'more') + '\n4.x FOURTH\n----------\n\nfourth\n'
+        once = edits.replace_sections(RST, early)
+        self.assertEqual(edits.replace_sections(once, late, early), edits.replace_sections(RST, late))
+        with self.assertRaisesRegex(edits.Failed, 'cannot go again: FOURTH'):
+            edits.replace_sections(once, early, late)
 
 
 class Entry(unittest.TestCase):
@@ -160,12 +185,181 @@ class States(unittest.TestCase):
         with self.assertRaisesRegex(edits.Failed, 'f: hunk 2'):
             edits.step(self.LATE.replace('C', 'D'), edits.backwards(self.hunks()), 'f')
 
+    def test_follow(self):
+        """Both what a hunk adds, and what is around it, may have got longer: the next hunk's lines move, on both sides."""
+        new = 'x\nx2\na\na2\nb\nC\nd\n'
+        hunks = grow.follow(self.hunks(), self.LATE.split('\n'), new.split('\n'), 'f')
+        self.assertEqual(edits.step(new, edits.backwards(hunks), 'f'), 'a\na2\nb\nc\nd\ne\n')
+        self.assertEqual([hunk[0] for hunk in hunks], [0, 3, 6])
+
+
+class Growth(unittest.TestCase):
+    """The whole way of a series, from its directories to its commits, in a repository and a base that are made up."""
+    FINAL = 'a\nsecond\nb\nthird\n'
+    RST_FINAL = 'SECOND\n------\n\nnew\n\n4.x THIRD\n---------\n\nthird\nmore\n'
+    SECOND = '--- a/f\n+++ b/f\n@@ -1,0 +2 @@\n+second\n'
+    THIRD = ('--- a/f\n+++ b/f\n@@ -3,0 +4 @@\n+third\n'
+             '--- a/api.rst\n+++ b/api.rst\n@@ -9,0 +10 @@\n+more\n'
+             '--- a/kvm.h\n+++ b/kvm.h\n@@ -1,0 +2 @@\n+#define CLOCK_C 4\n')
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.root, self.tree = Path(tmp.name), Path(tmp.name) / 'base'
+        for name, text in {'base/api.rst': RST, 'base/kvm.h': UAPI, 'f': self.FINAL, 'api.rst': self.RST_FINAL,
+                           'kvm.h': '#define CLOCK_B 2\n#define CLOCK_C 4\n', 'bases/x/base': '',
+                           'series/0001-a/apply': 'file f\nrst api.rst\nuapi kvm.h\n',
+                           'series/0002-b/apply': 'grow grow.diff\n', 'series/0002-b/grow.diff': self.SECOND,
+                           'series/0003-c/apply': 'grow grow.diff\n', 'series/0003-c/grow.diff': self.THIRD}.items():
+            self.put(name, text)
+        for name in '0001-a', '0002-b', '0003-c':
+            self.put(f'series/{name}/message', name)
+        for command in (['init', '-q'], ['add', '.'], ['-c', 'user.name=x', '-c', 'user.email=x@y', 'commit', '-qmbase'],
+                        ['tag', 'base']):
+            subprocess.run(['git', '-C', self.tree, *command], check=True)
+        for name, value in ('ROOT', self.root), ('OUT', self.root / 'out'):
+            patch = mock.patch.object(apply, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def put(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def states(self, path):
+        series = apply.Series('x', self.tree)
+        return [series.changes(commit).get(path) for commit in series.commits]
+
+    def make(self):
+        apply.Series('x', self.tree).stream()
+
+    def test_file(self):
+        self.assertEqual(self.states('f'), ['a\nb\n', 'a\nsecond\nb\n', self.FINAL])
+        self.make()
+
+    def test_sections(self):
+        first, _, last = self.states('api.rst')
+        self.assertIn('4.2 SECOND\n----------\n\nnew\n', first)
+        self.assertIn('4.3 THIRD\n---------\n\nthird\n\n', first)
+        self.assertEqual(last, edits.replace_sections(RST, self.RST_FINAL))
+
+    def test_definitions(self):
+        first, _, last = self.states('kvm.h')
+        self.assertNotIn('CLOCK_C', first)
+        self.assertEqual(last, edits.replace_definitions(UAPI, (self.root / 'kvm.h').read_text()))
+
+    def test_several_diffs_of_one_commit(self):
+        self.put('series/0002-b/apply', 'grow grow.diff\ngrow more.diff\n')
+        self.put('series/0002-b/more.diff', '--- a/f\n+++ b/f\n@@ -2 +2,2 @@\n second\n+2a\n')
+        self.put('series/0003-c/grow.diff', self.THIRD.replace('-3,0 +4', '-4,0 +5'))
+        self.put('f', 'a\nsecond\n2a\nb\nthird\n')
+        self.assertEqual(self.states('f')[:2], ['a\nb\n', 'a\nsecond\n2a\nb\n'])
+        self.make()
+
+    def test_moved_by_a_line_stops(self):
+        self.put('f', '0\n' + self.FINAL)
+        with self.assertRaisesRegex(apply.Stop, '0003-c: what it adds cannot be taken out: f: hunk 1'):
+            self.make()
+
+    def test_another_word_stops(self):
+        self.put('f', self.FINAL.replace('second', 'Second'))
+        with self.assertRaisesRegex(apply.Stop, '0002-b: what it adds cannot be taken out: f: hunk 1'):
+            self.make()
+
+    def test_no_earlier_commit_stops(self):
+        self.put('series/0001-a/apply', 'rst api.rst\nuapi kvm.h\n')
+        with self.assertRaisesRegex(apply.Stop, '0002-b: grow grow.diff: f is in no earlier commit'):
+            self.make()
+
+    def test_other_edits_of_the_file_stop(self):
+        self.put('series/0003-c/apply', 'grow grow.diff\ndiff late.diff\n')
+        self.put('late.diff', '--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+A\n')
+        with self.assertRaisesRegex(apply.Stop, 'f: what the commits add up to is not the file of the repository'):
+            self.make()
+
+    def test_missing_diff_stops(self):
+        (self.root / 'series/0003-c/grow.diff').unlink()
+        with self.assertRaisesRegex(apply.Stop, '0003-c: grow grow.diff'):
+            self.make()
+
+    def test_cut(self):
+        """From a whole file to an earlier state of it, as series/README tells."""
+        for name in '0002-b', '0003-c':
+            self.put(f'series/{name}/apply', '')
+        series, early = apply.Series('x', self.tree), self.root / 'early'
+        commit = grow.commit_of(series, '0003-c')
+        grow.show(series, commit, early, ['f'])
+        self.assertEqual((early / 'f').read_text(), self.FINAL)
+        (early / 'f').write_text(self.FINAL.replace('third\n', ''))
+        with contextlib.redirect_stdout(io.StringIO()):
+            grow.write(series, commit, early, 'cut.diff')
+        self.assertEqual(self.states('f'), ['a\nsecond\nb\n', None, self.FINAL])
+        self.make()
+
+    def test_cut_more(self):
+        """What a diff says of other files stays."""
+        series, early = apply.Series('x', self.tree), self.root / 'early'
+        commit = grow.commit_of(series, '0003-c')
+        grow.show(series, commit, early, ['f'])
+        (early / 'f').write_text(self.FINAL.replace('b\nthird\n', ''))
+        with contextlib.redirect_stdout(io.StringIO()):
+            grow.write(series, commit, early, 'grow.diff')
+        self.assertEqual(self.states('f'), ['a\n', 'a\nsecond\n', self.FINAL])
+        self.assertNotIn('more', self.states('api.rst')[0])
+        self.make()
+
+    def test_no_newline_at_the_end(self):
+        with self.assertRaisesRegex(apply.Stop, 'f: no newline'):
+            grow.diff('f', 'a\n', 'a\nb')
+
+    def test_refresh(self):
+        old, new = 'a\nsecond\nb\n1\n2\n3\nthird\n', 'A\n0\na\nsecond\nb\n1\n2\n3\nthird\n'
+        self.put('series/0003-c/grow.diff', '--- a/f\n+++ b/f\n@@ -6,0 +7 @@\n+third\n')
+        self.put('f', new)
+        self.assertEqual(grow.refresh(apply.Series('x', self.tree), {'f': old}), ['0003-c/grow.diff', '0002-b/grow.diff'])
+        self.assertEqual(self.states('f'), [new.replace('second\n', '').replace('third\n', ''),
+                                            new.replace('third\n', ''), new])
+        self.make()
+        self.assertEqual(grow.refresh(apply.Series('x', self.tree), {'f': new}), [])
+
+    def test_what_fitted_last(self):
+        self.make()
+        for ahead in '1\n', '2\n1\n':     # twice, without a commit in between
+            self.put('f', ahead + self.FINAL)
+            series = apply.Series('x', self.tree)
+            old = grow.last_fit(series, 'HEAD')
+            self.assertNotEqual(old['f'], ahead + self.FINAL)
+            grow.refresh(series, old)
+            self.make()
+        self.assertEqual(self.states('f')[0], '2\n1\na\nb\n')
+        self.put('series/0003-c/grow.diff', self.THIRD.replace('-3,0 +4', '-2,0 +3'))
+        with self.assertRaisesRegex(apply.Stop, 'f: the diffs fit neither'):
+            grow.last_fit(apply.Series('x', self.tree), 'HEAD')
+
+    def test_refresh_within_what_is_added(self):
+        self.put('f', self.FINAL.replace('second\n', '2nd\n2nd and a half\n'))
+        self.assertEqual(grow.refresh(apply.Series('x', self.tree), {'f': self.FINAL}),
+                         ['0003-c/grow.diff', '0002-b/grow.diff'])
+        self.assertEqual(self.states('f')[:2], ['a\nb\n', 'a\n2nd\n2nd and a half\nb\n'])
+        self.make()
+
+    def test_refresh_across_an_edge(self):
+        self.put('f', self.FINAL.replace('second\nb', '2nd\nB'))
+        with self.assertRaisesRegex(apply.Stop, '0002-b: f: a change across the edge of what is added, near line 2'):
+            grow.refresh(apply.Series('x', self.tree), {'f': self.FINAL})
+
 
 class Tidy(unittest.TestCase):
     def test_clears_what_a_removal_leaves(self):
         old = '#ifdef X\nint a;\n#endif\n\n{\n\t/* about b */\n\tb();\n\tc();\n}\n'
         out, _ = tidy.tidy(old, '#ifdef X\n#endif\n\n{\n\t/* about b */\n\tc();\n}\n', [])
         self.assertEqual(out.strip(), '{\n\tc();\n}')
+
+    def test_clears_blank_lines_below_what_it_clears(self):
+        old = '#if X\nint a;\n\nint b;\n#endif\n\n{\n\t/* about b */\n\tb();\n\n\tc();\n}\n'
+        out, _ = tidy.tidy(old, '#if X\n\nint b;\n#endif\n\n{\n\t/* about b */\n\n\tc();\n}\n', [])
+        self.assertEqual(out, '#if X\nint b;\n#endif\n\n{\n\tc();\n}\n')
 
     def test_keeps_what_is_listed(self):
         old, new = '{\n\t/* about b */\n\tb();\n}\n', '{\n\t/* about b */\n\td();\n}\n'

@@ -61,9 +61,10 @@ def words(lines):
     return ' '.join(' '.join(line.strip(' \t/*') for line in lines).split())
 
 
-def surplus_blank(lines, j):
-    return not lines[j].strip() and (not lines[j - 1].strip() or lines[j - 1].rstrip().endswith('{')
-                                     or lines[j + 1].strip() == '}')
+def surplus_blank(lines, j, drop):
+    before = next((lines[k] for k in range(j - 1, -1, -1) if k not in drop), '')
+    return not lines[j].strip() and (not before.strip() or before.rstrip().endswith('{')
+                                     or re.match(r'#\s*if', before) is not None or lines[j + 1].strip() == '}')
 
 
 def tidy(old_text, new_text, keep):
@@ -90,7 +91,7 @@ def tidy(old_text, new_text, keep):
                 drop.update(range(start, j1))
                 report.append('dropped comment: ' + text)
         for j in range(max(1, j1 - 1), min(len(new) - 1, j2 + 2)):
-            if surplus_blank(new, j):
+            if surplus_blank(new, j, drop):
                 drop.add(j)
     report += ['keep without effect: ' + k for k in keep if k not in used]
     return '\n'.join(line for j, line in enumerate(new) if j not in drop), report
