@@ -1,13 +1,4 @@
 // file-scope data and types that go
-@clock_struct@ @@
-- struct pvclock_clock { ... };
-
-@gtod_struct@ @@
-- struct pvclock_gtod_data { ... };
-
-@gtod_data@ @@
-- static struct pvclock_gtod_data pvclock_gtod_data;
-
 @has_master@ expression E; @@
 - static atomic_t kvm_guest_has_master_clock = E;
 
@@ -32,7 +23,5 @@
 - #include <linux/timekeeper_internal.h>
 @inc_cpufreq@ @@
 - #include <linux/cpufreq.h>
-@inc_hv@ @@
-- #include <clocksource/hyperv_timer.h>
 @macros@ identifier m = {KVM_CLOCK_VALID_FLAGS}; expression e; @@
 - #define m e

@@ -2,18 +2,15 @@
 @fn@
 type T;
 identifier f = {
-	// time snapshot: private copy of the timekeeper
-	update_pvclock_gtod, get_kvmclock_base_ns, gtod_is_based_on_tsc, read_tsc,
-	vgettsc, do_kvmclock_base, do_monotonic, do_realtime,
-	kvm_get_time_and_clockread, kvm_get_monotonic_and_clockread,
+	// time
+	get_kvmclock_base_ns, kvm_get_time_and_clockread, kvm_get_monotonic_and_clockread,
 	kvm_get_walltime_and_clockread,
 	// arithmetic
 	div_frac, kvm_get_time_scale,
 	// frequency of a TSC
 	adjust_tsc_khz, set_tsc_khz, kvm_set_tsc_khz,
 	// TSC synchronisation that carries clock state
-	compute_guest_tsc, kvm_track_tsc_matching, kvm_check_tsc_unstable,
-	__kvm_synchronize_tsc, kvm_synchronize_tsc,
+	compute_guest_tsc, kvm_track_tsc_matching, __kvm_synchronize_tsc, kvm_synchronize_tsc,
 	// master clock and publishing
 	pvclock_update_vm_gtod_copy, kvm_make_mclock_inprogress_request,
 	__kvm_start_pvclock_update, kvm_start_pvclock_update, kvm_end_pvclock_update,

@@ -12,6 +12,8 @@
 - v->arch.time
 + v->arch.clock.system_time
 
-@include_kvmclock@ @@
+@included@ @@
+  #include "kvmclock.h"
+@include_kvmclock depends on !included@ @@
   #include "x86.h"
 + #include "kvmclock.h"
