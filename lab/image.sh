@@ -5,11 +5,12 @@
 #
 #   IMAGE=DIRECTORY   make it there, with TESTS=no one without selftests and KUnit, which boots faster
 #   STEP=TREE         with the modules of that tree as well, as 'step': a commit of the series (lab/series-check.sh)
+#   SELFTESTS=DIRECTORY   with the selftests that were built there
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 IMAGE=${IMAGE:-$OUT/$BASE/image}
-SELFTESTS=$OUT/$BASE/selftests
+SELFTESTS=${SELFTESTS:-$OUT/$BASE/selftests}
 
 # put FILE DIRECTORY: stripped of what only a debugger needs.
 put() {

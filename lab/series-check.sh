@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prove the exported series: 'git am' each patch on a fresh copy of the pristine base; after each, KVM builds, checkpatch,
-# sparse and W=1 are silent; at the end other configurations build, and the tree is the one that 'make' built.
+# sparse and W=1 are silent, and where it has tests (series/NNNN-name/tests), the AMD host boots with it and they pass; at the
+# end other configurations build, and the tree is the one that 'make' built.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/kernel-lint.sh"
@@ -38,16 +39,23 @@ build() {
 	try "building KVM" "$1" kmake "$TREE" "${kos[@]}" && ! grep -E 'warning:|^WARNING' "$1"
 }
 
+# The tests that commit N has: series/N-name/tests.
+tests_of() { cat "$ROOT/series/$1"-*/tests 2>/dev/null; }
+
 make_selftests() {
 	kmake "$TREE" headers && mkdir -p "$TREE/selftests.out" &&
-		plain_make -C "$TREE/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory OUTPUT="$TREE/selftests.out" \
-			"${@/#/$TREE/selftests.out/}"
+		plain_make -C "$TREE/tools/testing/selftests/kvm" -j"$JOBS" --no-print-directory LDFLAGS=-static \
+			OUTPUT="$TREE/selftests.out" "${@/#/$TREE/selftests.out/}"
 }
 
+# selftests N LOG: those that the commit touches, and those that it has, as they are in it.
 selftests() {
 	local tests
-	mapfile -t tests < <(touched | sed -nE 's,^tools/testing/selftests/kvm/(x86/[^/]*)\.c$,\1,p')
-	try "building ${#tests[@]} selftests" "$1" make_selftests "${tests[@]}" && ! grep -E 'warning:' "$1"
+	mapfile -t tests < <({
+		touched | sed -nE 's,^tools/testing/selftests/kvm/(x86/[^/]*)\.c$,\1,p'
+		tests_of "$1" | sed 's,^,x86/,'
+	} | sort -u)
+	try "building ${#tests[@]} selftests" "$2" make_selftests "${tests[@]}" && ! grep -E 'warning:' "$2"
 }
 
 # What this commit's C files say beyond what the base's files of the same name say.
@@ -75,22 +83,23 @@ verdict() {
 	fi
 }
 
-# boots N LOG: the tests that the commit has, series/N-name/tests, on the AMD host, with the modules that were just built.
+# boots N LOG: the AMD host, with the modules and the tests that were just built.
 boots() {
 	local run=$OUT/run/amd-step-$1 name
 	rm -rf "$run"
 	mkdir -p "$run"
 	{
 		echo "step load 60 1"
-		while read -r name; do echo "step $name 180 3"; done < <(cat "$ROOT/series/$1"-*/tests)
+		tests_of "$1" | while read -r name; do echo "step $name 180 3"; done
 		echo "step unload 60 1"
 	} >"$run/plan"
-	IMAGE=$LOG/image STEP=$TREE "$ROOT/lab/image.sh" >"$2" && IMAGE=$LOG/image "$ROOT/lab/boot-amd.sh" "$run" 600 &&
+	IMAGE=$LOG/image STEP=$TREE SELFTESTS=$TREE/selftests.out "$ROOT/lab/image.sh" >"$2" &&
+		IMAGE=$LOG/image "$ROOT/lab/boot-amd.sh" "$run" 600 &&
 		RESULTS=$LOG/results python3 -B "$ROOT/lab/report.py" check "$run" >>"$2"
 }
 
 check_commit() {
-	local patch=$1 n
+	local patch=$1 n before
 	n=$(basename "$patch" | cut -c1-4)
 	info "$(basename "$patch")"
 	if ! am "$patch"; then
@@ -101,13 +110,15 @@ check_commit() {
 	fi
 	pass "$n git am"
 	verdict "$n checkpatch --strict" "$LOG/$n-checkpatch.log" checkpatch "$TREE" "$LOG/$n-checkpatch.log" "$patch"
+	before=$FAILED
 	verdict "$n builds" "$LOG/$n-build.log" build "$LOG/$n-build.log"
 	verdict "$n sparse and W=1" "$LOG/$n-warnings.log" new_warnings "$LOG/$n-warnings.log"
-	if compgen -G "$ROOT/series/$n-*/tests" >/dev/null; then
-		verdict "$n boots, and its tests pass" "$LOG/$n-boots.log" boots "$n" "$LOG/$n-boots.log"
+	if touched | grep -q ^tools/testing/selftests/kvm/ || [ -n "$(tests_of "$n")" ]; then
+		verdict "$n selftests build" "$LOG/$n-selftests.log" selftests "$n" "$LOG/$n-selftests.log"
 	fi
-	if touched | grep -q ^tools/testing/selftests/kvm/; then
-		verdict "$n selftests build" "$LOG/$n-selftests.log" selftests "$LOG/$n-selftests.log"
+	# Not with the modules of the commit before.
+	if [ "$FAILED" -eq "$before" ] && [ -n "$(tests_of "$n")" ]; then
+		verdict "$n boots, and its tests pass" "$LOG/$n-boots.log" boots "$n" "$LOG/$n-boots.log"
 	fi
 }
 
