@@ -98,6 +98,14 @@ boots() {
 		RESULTS=$LOG/results python3 -B "$ROOT/lab/report.py" check "$run" >>"$2"
 }
 
+# count LOG: the results that lab/report.py has counted there are results of this check.
+count() {
+	local passed failed skipped
+	read -r passed failed skipped < <(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$1") ||
+		return 0
+	PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
+}
+
 check_commit() {
 	local patch=$1 n before
 	n=$(basename "$patch" | cut -c1-4)
@@ -119,6 +127,7 @@ check_commit() {
 	# Not with the modules of the commit before.
 	if [ "$FAILED" -eq "$before" ] && [ -n "$(tests_of "$n")" ]; then
 		verdict "$n boots, and its tests pass" "$LOG/$n-boots.log" boots "$n" "$LOG/$n-boots.log"
+		count "$LOG/$n-boots.log"
 	fi
 }
 
