@@ -255,6 +255,7 @@ class Judge:
         self.result = Result(self.text('result.ktap'))
         self.plan = [line.split() for line in self.text('plan').splitlines()]
         self.records = {r.number: r for r in self.result.records}
+        self.runs = [self]  # those of this lab that are judged together
 
     def text(self, name):
         path = self.dir / name
@@ -271,7 +272,7 @@ class Judge:
         for number, (kvm, test, *_) in enumerate(self.plan, 1):
             self.judge_test(number, kvm, test)
         if not self.plan:
-            self.say('NOT OK', f'{self.lab}/run', 'nothing was planned')
+            self.say('NOT OK', f'{self.dir.name}/run', 'nothing was planned')
         self.save_measures()
         return self
 
@@ -292,7 +293,7 @@ class Judge:
         rest = [line for line in self.text('console.log').splitlines() if line not in reported]
         for lines, when in ((result.boot.kernel, 'boot'), (result.after.kernel, 'end'), (rest, 'console')):
             why += [f'{splat} ({when})' for splat in splats(lines, self.lab, when, self.known)]
-        self.say('NOT OK' if why else 'ok', f'{self.lab}/run', '; '.join(why) or result.host)
+        self.say('NOT OK' if why else 'ok', f'{self.dir.name}/run', '; '.join(why) or result.host)
 
     def judge_test(self, number, kvm, name):
         full = f'{self.lab}/{kvm}/{name}'
@@ -358,9 +359,9 @@ class Judge:
             self.say('NOT OK', full, f'skips, and lab/known.list does not allow it: {said}')
 
     def judge_failure(self, full, kvm, name, why):
-        """A listed failure is excused on ours only if stock, where it ran in the same boot, failed too."""
+        """A listed failure is excused on ours only if stock, where it ran as well, failed too."""
         reason = self.known.reason(self.lab, kvm, 'fail', name)
-        stock = [r.verdict for r in self.result.records if r.name == f'stock/{name}']
+        stock = [r.verdict for run in self.runs for r in run.result.records if r.name == f'stock/{name}']
         if reason and (kvm == 'stock' or 'ok' not in stock):
             self.say('skipped', full, f'fails, as known: {reason}')
         else:
@@ -382,9 +383,16 @@ class Judge:
             path.write_text('\n'.join(lines) + '\n')
 
 
+def judge_all(directories, known, rounds):
+    judges = [Judge(Path(d).name.split('-')[0], d, known, rounds) for d in directories]
+    for judge in judges:
+        judge.runs = [other for other in judges if other.lab == judge.lab]
+        judge.judge()
+    return judges
+
+
 def check(directories):
-    known, rounds = read_known(), read_tests()
-    judges = [Judge(Path(d).name.split('-')[0], d, known, rounds).judge() for d in directories]
+    judges = judge_all(directories, read_known(), read_tests())
     passed, failed, skipped = (sum(len(getattr(j, k)) for j in judges) for k in ('passed', 'failed', 'skipped'))
     print(f'{passed} passed, {failed} failed, {skipped} skipped')
     return 1 if failed or not passed else 0

@@ -99,19 +99,23 @@ GOOD = (1 + 3 + 1 + 3 + 2 + 3, 0, 1)
 
 
 class JudgeTest(unittest.TestCase):
-    def judge(self, result=RESULT, plan=PLAN, status='exit 0', console='', known=()):
-        """(passed, failed, skipped), and what was printed."""
+    def judge_runs(self, runs, plan=PLAN, status='exit 0', console='', known=()):
+        """runs: {name: result}. [(passed, failed, skipped)], and what was printed."""
         with tempfile.TemporaryDirectory() as tmp:
-            run = Path(tmp) / 'amd'
-            run.mkdir()
-            for name, text in (('plan', plan), ('result.ktap', result), ('status', status), ('console.log', console)):
-                (run / name).write_text(text)
+            for run, result in runs.items():
+                (Path(tmp) / run).mkdir()
+                for name, text in (('plan', plan), ('result.ktap', result), ('status', status), ('console.log', console)):
+                    (Path(tmp) / run / name).write_text(text)
             report.RESULTS = Path(tmp) / 'results'
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
-                j = report.Judge('amd', run, report.Known([*KNOWN, *known]), TESTS).judge()
+                judges = report.judge_all([Path(tmp) / run for run in runs], report.Known([*KNOWN, *known]), TESTS)
             self.measures = {p.name: p.read_text() for p in report.RESULTS.glob('*')}
-        return (len(j.passed), len(j.failed), len(j.skipped)), out.getvalue()
+        return [(len(j.passed), len(j.failed), len(j.skipped)) for j in judges], out.getvalue()
+
+    def judge(self, result=RESULT, **kwargs):
+        counts, printed = self.judge_runs({'amd': result}, **kwargs)
+        return counts[0], printed
 
     def spoil(self, old, new, **kwargs):
         self.assertIn(old, RESULT)
@@ -188,7 +192,7 @@ class JudgeTest(unittest.TestCase):
         self.assertFails(self.judge(plan=PLAN.replace('ours upstream', 'ours downstream')), 'downstream: no result')
 
     def test_nothing_planned(self):
-        self.assertFails(self.judge('', ''), failures=2)
+        self.assertFails(self.judge('', plan=''), failures=2)
 
     def test_nothing_reported(self):
         self.assertFails(self.judge(''), 'no result', failures=10)
@@ -283,6 +287,10 @@ class JudgeTest(unittest.TestCase):
         self.assertFails(self.judge(ours, known=known), 'exit 254')
         both = ours.replace('ok 2 stock/upstream # exit=0', 'not ok 2 stock/upstream # exit=254')
         self.assertEqual(self.judge(both, known=known)[0], (GOOD[0] - 2, 0, 3))
+        counts, _ = self.judge_runs({'amd-ours': both, 'amd-stock': RESULT}, known=known)
+        self.assertEqual(counts[0][1], 1, 'stock passed in a run of its own')
+        counts, _ = self.judge_runs({'amd-ours': both, 'intel-stock': RESULT}, known=known)
+        self.assertEqual(counts[0][1], 0, "another lab's stock says nothing")
 
     def test_second_try(self):
         counts, _ = self.spoil('ok 6 ours/upstream', '# > Bail out!\n# again 6 ours/upstream\n# > fine\nok 6 ours/upstream')
