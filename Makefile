@@ -18,36 +18,13 @@ export BASE LAB KVM TEST KERNEL JOBS
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-.PHONY: help
-help: ## this list
-	@echo 'make TARGET [BASE=7.3] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
-	@echo 'After an edit of the clock or of a test, back in a booted test in under a minute:'
-	@echo '  make check LAB=amd KVM=ours TEST=kvmclock_abi'
-
-.PHONY: setup
-setup: ## install the Debian packages that are missing (the only step that needs root)
-	@lab/setup.sh
-
-.PHONY: fetch
-fetch: setup ## fetch the base kernel's source into out/BASE/stock
-	@lab/fetch.sh
-
-.PHONY: stock
-stock: fetch ## build the base kernel and its KVM modules
-	@lab/build.sh kernel
-
-.PHONY: apply
-apply: stock ## apply the series to a copy of the base, out/BASE/ours
-	@lab/apply.py $(BASE)
-
-.PHONY: build
-build: apply ## build our KVM modules, the selftests and the tool
-	@lab/build.sh ours selftests tools
+##@ See what it does
 
 .PHONY: demo
 demo: build ## migrate a Linux guest between two hosts and back, stock and ours; out/demo/
 	@lab/demo/demo.sh
+
+##@ Test it
 
 .PHONY: check
 check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzzers, bindings
@@ -71,21 +48,56 @@ bench-short: build ## the same for 1 to 64 vCPUs after a KVM_SET_CLOCK: no cost 
 	@lab/bench/build.sh
 	@lab/bench/bench.sh short
 
-.PHONY: shell
-shell: build ## a shell in the emulated host (LAB=amd or intel)
-	@lab/shell.sh
+##@ Take it
 
 .PHONY: series
 series: apply ## export the series for git am: out/series/BASE/
 	@lab/series.sh
 
-.PHONY: series-check
-series-check: build series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
-	@lab/series-check.sh
+##@ Work on it
+
+.PHONY: help
+help: ## this list
+	@echo 'make TARGET [BASE=7.3] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
+	@sed -nE 's/^##@ (.*)/\n\1:/p; s/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F'|' '$$2 { $$0 = sprintf("  %-14s%s", $$1, $$2) } { print }'
+	@echo
+	@echo 'After an edit of the clock or of a test, back in a booted test in under a minute:'
+	@echo '  make check LAB=amd KVM=ours TEST=kvmclock_abi'
+
+.PHONY: shell
+shell: build ## a shell in the emulated host (LAB=amd or intel)
+	@lab/shell.sh
 
 .PHONY: lint
 lint: apply ## checkpatch, sparse, shellcheck, semantic patches all effective
 	@lab/lint.sh
+
+.PHONY: series-check
+series-check: build series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
+	@lab/series-check.sh
+
+##@ The stages, each of which does what it needs first
+
+.PHONY: setup
+setup: ## install the Debian packages that are missing (the only step that needs root)
+	@lab/setup.sh
+
+.PHONY: fetch
+fetch: setup ## fetch the base kernel's source into out/BASE/stock
+	@lab/fetch.sh
+
+.PHONY: stock
+stock: fetch ## build the base kernel and its KVM modules
+	@lab/build.sh kernel
+
+.PHONY: apply
+apply: stock ## apply the series to a copy of the base, out/BASE/ours
+	@lab/apply.py $(BASE)
+
+.PHONY: build
+build: apply ## build our KVM modules, the selftests and the tool
+	@lab/build.sh ours selftests tools
 
 .PHONY: clean
 clean: ## remove all that is built; keeps the fetched base
