@@ -92,8 +92,10 @@ machine_paths() {
 	! git -C "$ROOT" grep -nIE "$pattern"
 }
 
+# At the end of a line or of a file. An underline of reStructuredText is no conflict.
 no_trailing_space() {
-	! git -C "$ROOT" grep -nIE '[[:blank:]]+$' -- ':!*.diff'
+	! git -C "$ROOT" -c core.whitespace=-space-before-tab diff --check "$(git hash-object -t tree /dev/null)" -- \
+		':!*.diff' | grep -A 1 'trailing whitespace\|blank line at EOF'
 }
 
 need git perl sparse spatch shellcheck python3 rst2html

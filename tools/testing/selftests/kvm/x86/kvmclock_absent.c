@@ -1367,4 +1367,3 @@ int main(int argc, char *argv[])
 		kvmclock_run_test(&tests[i], KVM_CLOCK_MONOTONIC, NULL);
 	ksft_finished();
 }
-
