@@ -137,7 +137,9 @@ move_scaled() {
 # byte FILE OFFSET: another value there.
 corrupt() {
 	cp "$dir/guest" "$dir/bad"
-	printf '\252' | dd of="$dir/bad" bs=1 seek="$1" conv=notrunc 2>/dev/null
+	was=$(od -A n -t u1 -j "$1" -N 1 "$dir/guest")
+	# shellcheck disable=SC2059 # an octal escape
+	printf "\\$(printf %03o $((255 - was)))" | dd of="$dir/bad" bs=1 seek="$1" conv=notrunc 2>/dev/null
 	tool 4 restore --json "$dir/bad"
 }
 
