@@ -10,12 +10,11 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-CONFIG=${CONFIG:-$ROOT/lab/config}
 UPSTREAM=(x86/kvm_clock_test x86/tsc_msrs_test x86/xen_shinfo_test x86/hyperv_clock x86/tsc_scaling_sync
 	system_counter_offset_test)
 SELFTESTS=$OUT/$BASE/selftests
 
-# configure TREE: what lab/config asks for and nothing else. The old .config is kept, with its time, where it is the same.
+# configure TREE: what the configuration asks for and nothing else. The old .config is kept, with its time, where it is the same.
 configure() {
 	local tree=$1 new line lost=()
 	new=$(mktemp -d)
@@ -24,7 +23,7 @@ configure() {
 		grep -qxF -- "$line" "$new/config" || lost+=("$line")
 	done < <(grep -E '^(# )?CONFIG_' "$CONFIG")
 	[ ${#lost[@]} -eq 0 ] ||
-		die "Kconfig of $BASE drops options of lab/config:" "${lost[@]}"
+		die "Kconfig of $BASE drops options of lab/config or bases/$BASE/config:" "${lost[@]}"
 	cmp -s "$new/config" "$tree/.config" || cp "$new/config" "$tree/.config"
 	rm -r "$new"
 }
@@ -97,6 +96,13 @@ build_tools() {
 }
 
 [ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests tools"
+known_base
+# CONFIG: another configuration than the base's (lab/bench/build.sh).
+if [ -z "${CONFIG:-}" ]; then
+	CONFIG=$OUT/$BASE/config
+	mkdir -p "$OUT/$BASE"
+	base_config >"$CONFIG"
+fi
 for verb; do
 	case $verb in
 	kernel|ours|selftests|tools) lock build; "build_$verb"; exec {LOCK_FD}>&- ;;

@@ -65,6 +65,9 @@ need_base() {
 	die "the base is not there yet" "Run 'make fetch BASE=$BASE' first."
 }
 
+# The configuration of the laboratory's kernel: what all bases have, and what only this one has.
+base_config() { cat "$ROOT/lab/config" "$BASEDIR/config"; }
+
 clock_text() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
 # try LABEL LOG COMMAND...: run a long command with all its output in LOG, and return its exit status. Shows what runs, how

@@ -147,7 +147,7 @@ variant() {
 
 # A 32-bit host. Nothing is linked there, so look for the helpers of libgcc that the kernel does not have.
 variant_32() {
-	{ sed -E '/64BIT|UNWINDER|LOCALVERSION/d' "$ROOT/lab/config" && echo CONFIG_KVM_CLOCK_KUNIT_TEST=m; } >"$LOG/config-32"
+	{ base_config | sed -E '/64BIT|UNWINDER|LOCALVERSION/d' && echo CONFIG_KVM_CLOCK_KUNIT_TEST=m; } >"$LOG/config-32"
 	kmake "$TREE" -s ARCH=i386 KCONFIG_ALLCONFIG="$LOG/config-32" allnoconfig &&
 		grep -q '^CONFIG_X86_32=y' "$TREE/.config" && grep -q '^CONFIG_KVM=m' "$TREE/.config" &&
 		grep -q '^CONFIG_KVM_CLOCK_KUNIT_TEST=m' "$TREE/.config" &&

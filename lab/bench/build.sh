@@ -40,7 +40,7 @@ lock bench-build
 mkdir -p "$BENCH"
 mirror stock
 mirror ours
-merge "$ROOT/lab/config" "$ROOT/lab/bench/config" >"$BENCH/config"
+merge <(base_config) "$ROOT/lab/bench/config" >"$BENCH/config"
 programs
 export TESTS=no
 IMAGE=$BENCH/image-irqs "$ROOT/lab/image.sh"
