@@ -29,12 +29,14 @@ have_base() {
 }
 
 # Every mirror of Debian that the machine's apt uses, from its own reading of its configuration, whatever the format.
+# Security updates have mirrors of their own.
 mirrors() {
-	local codename
+	local codename kind='(|-updates|-backports)'
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	case $SUITE in *-security) kind=-security ;; esac
 	mkdir -p "$APT/none/partial"
 	apt-get -o Dir::State::lists="$APT/none" -o Debug::NoLocking=1 update --print-uris 2>/dev/null |
-		sed -nE "s,^'([^ ']+)/dists/(${codename:-none}|${codename:-none}-(updates|backports)|(old)?stable|testing|unstable|sid)/InRelease' .*,\\1,p" |
+		sed -nE "s,^'([^ ']+)/dists/(${codename:-none}|(old)?stable|testing|unstable|sid)$kind/InRelease' .*,\\1,p" |
 		grep -v '^cdrom:' | awk '!seen[$0]++'
 }
 
