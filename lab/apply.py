@@ -8,7 +8,6 @@ The same input gives the same commits. Whatever has no effect or does not fit st
 became of comments, --strict also refuses files of the repository that are in no commit.
 """
 import fcntl
-import glob
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ sys.dont_write_bytecode = True
 import edits  # noqa: E402
 import semantic  # noqa: E402
 import tidy  # noqa: E402
+import variation  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / 'out'
@@ -101,12 +101,15 @@ class Commit:
             verb, _, rest = line.partition(' ')
             self.actions.append((verb, rest.strip()))
 
-    def cocci(self, name):
-        """A semantic patch stands beside the actions, or with the base."""
+    def beside(self, name, what):
+        """A semantic patch or a diff stands beside the actions, or with the base."""
         found = [d / name for d in (self.directory, self.bases) if (d / name).exists()]
         if len(found) != 1:
-            raise Stop(f'{self.name}: semantic patch {name} found {len(found)} times')
+            raise Stop(f'{self.name}: {what} {name} found {len(found)} times')
         return found[0]
+
+    def cocci(self, name):
+        return self.beside(name, 'semantic patch')
 
 
 class Series:
@@ -119,7 +122,10 @@ class Series:
         self.cache = Cache(OUT / 'cache' / 'spatch')
         self.content = {}       # path -> text, as of the last commit made; None where there is no such file
         self.owner = {}         # whole file or fragment -> the commit it appears in
-        self.fragments = {}     # fragment -> (its text as of the last commit made, the edit that puts it into the file)
+        self.states = {}        # whole file or fragment -> the repository's text of it, as of the last commit made
+        self.fragments = {}     # fragment -> (the edit that puts it into the file, what it has put there)
+        self.variation = variation.Variation(ROOT, base, read_list(self.bases / 'moved'))
+        self.executable = set()
         self.report = []
         self.commits = [Commit(d, self.bases) for d in sorted((ROOT / 'series').glob('[0-9]*')) if (d / 'apply').exists()]
         self.grown = OUT / 'cache' / 'grown'
@@ -165,7 +171,7 @@ class Series:
 
     def state(self, commit, path):
         """A file of the repository as this commit has it: without what later ones add."""
-        text = (ROOT / path).read_text()
+        text = self.variation.source(path).read_text()
         for later, hunks in reversed(self.growth.get(path, [])):
             if later > commit.name:
                 try:
@@ -177,26 +183,38 @@ class Series:
     def check_grown(self):
         """All steps together make the repository's files, which are kept for 'lab/grow.py refresh'."""
         for path in self.growth:
-            text = self.fragments[path][0] if path in self.fragments else self.content[path]
-            if text != (ROOT / path).read_text():
+            if self.states.get(path) != (ROOT / path).read_text():
                 raise Stop(f'{path}: what the commits add up to is not the file of the repository')
             saved = self.grown / path
             saved.parent.mkdir(parents=True, exist_ok=True)
-            saved.write_text(text)
+            saved.write_text(self.states[path])
+
+    def put(self, commit, path, text):
+        """A state of a file or fragment of ours into the base, as the base has it: {path: text}."""
+        self.states[path] = text
+        there, text = self.variation.there(path), self.variation.of(path, text)
+        if path not in self.fragments:
+            return {there: text}
+        edit, before = self.fragments[path]
+        self.fragments[path] = edit, text
+        return {there: edit(self.need(commit, there), text, before)}
 
     # -- actions; each returns {path: text}
 
     def do_file(self, commit, argument):
         out = {}
         for pattern in argument.split():
-            paths = sorted(glob.glob(pattern, root_dir=ROOT))
+            paths = self.variation.glob(pattern)
             if not paths:
                 raise Stop(f'{commit.name}: file {pattern}: no such file in the repository')
             for path in paths:
-                if self.read(path) is not None:
-                    raise Stop(f'{commit.name}: file {path} is in the base already')
+                there = self.variation.there(path)
+                if self.read(there) is not None:
+                    raise Stop(f'{commit.name}: file {there} is in the base already')
                 self.own(commit, path)
-                out[path] = self.state(commit, path)
+                out.update(self.put(commit, path, self.state(commit, path)))
+                if os.access(self.variation.source(path), os.X_OK):
+                    self.executable.add(there)
         return out
 
     def do_grow(self, commit, argument):
@@ -205,13 +223,7 @@ class Series:
             if path not in self.owner:
                 raise Stop(f'{commit.name}: grow {argument}: {path} is in no earlier commit')
             try:
-                if path in self.fragments:
-                    before, edit = self.fragments[path]
-                    after = edits.step(before, hunks, path)
-                    out[path] = edit(self.content[path], after, before)
-                    self.fragments[path] = (after, edit)
-                else:
-                    out[path] = edits.step(self.content[path], hunks, path)
+                out.update(self.put(commit, path, edits.step(self.states[path], hunks, path)))
             except edits.Failed as error:
                 raise Stop(f'{commit.name}: grow {argument}: {error}') from None
         return out
@@ -220,10 +232,9 @@ class Series:
         if not (ROOT / path).exists():
             raise Stop(f'{commit.name}: fragment {path} is not in the repository')
         self.own(commit, path)
-        text = self.state(commit, path)
-        self.fragments[path] = (text, edit)
+        self.fragments[path] = edit, ''
         try:
-            return {path: edit(self.need(commit, path), text)}
+            return self.put(commit, path, self.state(commit, path))
         except edits.Failed as error:
             raise Stop(f'{commit.name}: fragment {path}: {error}') from None
 
@@ -234,7 +245,21 @@ class Series:
         return self.fragment(commit, argument, edits.replace_sections)
 
     def do_entry(self, commit, argument):
-        return self.fragment(commit, argument, edits.insert_entry)
+        return self.fragment(commit, argument, lambda base, entry, _: edits.insert_entry(base, entry))
+
+    def do_vary(self, commit, argument):
+        """From this commit on, files of ours are different on this base."""
+        out = {}
+        try:
+            files = edits.parse_diff(commit.beside(argument, 'diff').read_text(), ours=True)
+            self.variation.add(f'{commit.name}: vary {argument}', files)
+            for path in files:
+                if path not in self.states:
+                    raise Stop(f'{commit.name}: vary {argument}: {path} is in no commit so far')
+                out.update(self.put(commit, path, self.states[path]))
+        except edits.Failed as error:
+            raise Stop(f'{commit.name}: vary {argument}: {error}') from None
+        return out
 
     def do_delete(self, commit, argument):
         self.need(commit, argument)
@@ -273,6 +298,8 @@ class Series:
         todo, keep = {}, {}
         for verb, argument in commit.actions:
             words = argument.split()
+            if words:
+                words[0] = self.variation.there(words[0])
             if verb == 'spatch' and words[0] not in self.absent:
                 todo.setdefault(words[0], []).extend(words[1:])
             elif verb == 'keep' and words[0] not in self.absent:
@@ -329,7 +356,7 @@ class Series:
                 if changed[path] is None:
                     out.append(f'D {path}\n'.encode())
                     continue
-                mode = '100755' if os.access(ROOT / path, os.X_OK) and path in self.owner else '100644'
+                mode = '100755' if path in self.executable else '100644'
                 out.append(f'M {mode} inline {path}\n'.encode())
                 data(changed[path])
         self.check_grown()

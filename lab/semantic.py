@@ -83,17 +83,26 @@ class Ledger:
     """Which rules and names of the semantic patches did something, on all files together."""
 
     def __init__(self, silent):
-        self.silent, self.rules, self.hits, self.idle = silent, {}, {}, []
+        self.silent, self.rules, self.hits, self.idle, self.done = silent, {}, {}, [], set()
 
     def add(self, cocci, text, path, hits):
         self.rules.setdefault(cocci, parse(text, cocci))
+        busy = any(r.changes and r.name in hits for r in self.rules[cocci])
+        entry = f'nothing {cocci} {path}'
+        if entry in self.silent:
+            self.done.add(entry)
+            if busy:
+                self.idle.append(f'{cocci} is listed silent for {path} but changes something in it')
+            return
         self.hits.setdefault(cocci, set()).update(hits)
-        if not any(r.changes and r.name in hits for r in self.rules[cocci]):
+        if not busy:
             self.idle.append(f'{cocci} changes nothing in {path}')
 
     def problems(self):
-        found, expected = list(self.idle), set(self.silent)
+        found, expected = list(self.idle), set(self.silent) - self.done
         for cocci, rules in self.rules.items():
+            if cocci not in self.hits:
+                continue    # nothing to do anywhere, as it is listed
             for kind, name, effective in self._items(rules, self.hits[cocci]):
                 entry = f'{kind} {cocci} {name}'
                 if entry in expected:
