@@ -245,7 +245,7 @@ class Series:
         return self.fragment(commit, argument, edits.replace_sections)
 
     def do_entry(self, commit, argument):
-        return self.fragment(commit, argument, lambda base, entry, _: edits.insert_entry(base, entry))
+        return self.fragment(commit, argument, edits.insert_entry)
 
     def do_vary(self, commit, argument):
         """From this commit on, files of ours are different on this base."""

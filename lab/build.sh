@@ -10,8 +10,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-UPSTREAM=(x86/kvm_clock_test x86/tsc_msrs_test x86/xen_shinfo_test x86/hyperv_clock x86/tsc_scaling_sync
-	system_counter_offset_test)
+UPSTREAM=(kvm_clock_test tsc_msrs_test xen_shinfo_test hyperv_clock tsc_scaling_sync)
 SELFTESTS=$OUT/$BASE/selftests
 
 # configure TREE: what the configuration asks for and nothing else. The old .config is kept, with its time, where it is the same.
@@ -74,11 +73,13 @@ build_ours() {
 }
 
 build_selftests() {
-	local tree=$STOCK tests=("${UPSTREAM[@]}") t
+	local tree=$STOCK tests t arch
 	need_base
 	[ ! -d "$OURS/.git" ] || tree=$OURS
-	for t in "$tree"/tools/testing/selftests/kvm/x86/kvmclock_*.c; do
-		[ ! -f "$t" ] || tests+=("x86/$(basename "$t" .c)")
+	arch=$(selftests_arch "$tree")
+	tests=("${UPSTREAM[@]/#/$arch/}" system_counter_offset_test)
+	for t in "$tree/tools/testing/selftests/kvm/$arch"/kvmclock_*.c; do
+		[ ! -f "$t" ] || tests+=("$arch/$(basename "$t" .c)")
 	done
 	mkdir -p "$SELFTESTS"
 	run "kernel headers for the selftests" "$LOGS/build-headers.log" kmake "$tree" headers_install

@@ -68,6 +68,11 @@ need_base() {
 # The configuration of the laboratory's kernel: what all bases have, and what only this one has.
 base_config() { cat "$ROOT/lab/config" "$BASEDIR/config"; }
 
+# selftests_arch TREE: where KVM's selftests for this architecture are, below tools/testing/selftests/kvm.
+selftests_arch() {
+	if [ -d "$1/tools/testing/selftests/kvm/x86" ]; then echo x86; else echo x86_64; fi
+}
+
 clock_text() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
 # try LABEL LOG COMMAND...: run a long command with all its output in LOG, and return its exit status. Shows what runs, how

@@ -135,9 +135,12 @@ def replace_sections(base_text, fragment, before=''):
 
 # --- MAINTAINERS
 
-def insert_entry(base_text, fragment):
-    """Insert an entry where it disturbs the alphabet least, which in a sorted file is its place."""
+def insert_entry(base_text, fragment, before=''):
+    """Insert an entry where it disturbs the alphabet least, which in a sorted file is its place. before: the one that is in the
+    base already, and goes."""
     entry = without_header(fragment).strip('\n').split('\n')
+    if before:
+        base_text = base_text.replace(without_header(before).strip('\n') + '\n\n', '', 1)
     base = base_text.split('\n')
     heads = [i for i in range(1, len(base) - 1)
              if not base[i - 1].strip() and re.match(r'[A-Z]:\t', base[i + 1]) and not re.match(r'[A-Z]:\t', base[i])]

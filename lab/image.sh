@@ -37,7 +37,7 @@ kunit() {
 selftests() {
 	local t
 	mkdir -p "$IMAGE/root/tests"
-	for t in "$SELFTESTS"/x86/* "$SELFTESTS"/*; do
+	for t in "$SELFTESTS"/x86*/* "$SELFTESTS"/*; do
 		if [ -f "$t" ] && [ -x "$t" ]; then put "$t" "$IMAGE/root/tests"; fi
 	done
 }

@@ -50,10 +50,11 @@ make_selftests() {
 
 # selftests N LOG: those that the commit touches, and those that it has, as they are in it.
 selftests() {
-	local tests
+	local tests arch
+	arch=$(selftests_arch "$TREE")
 	mapfile -t tests < <({
-		touched | sed -nE 's,^tools/testing/selftests/kvm/(x86/[^/]*)\.c$,\1,p'
-		tests_of "$1" | sed 's,^,x86/,'
+		touched | sed -nE 's,^tools/testing/selftests/kvm/('"$arch"'/[^/]*)\.c$,\1,p'
+		tests_of "$1" | sed "s,^,$arch/,"
 	} | sort -u)
 	try "building ${#tests[@]} selftests" "$2" make_selftests "${tests[@]}" && ! grep -E 'warning:' "$2"
 }
