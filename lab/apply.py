@@ -183,7 +183,9 @@ class Series:
     def check_grown(self):
         """All steps together make the repository's files, which are kept for 'lab/grow.py refresh'."""
         for path in self.growth:
-            if self.states.get(path) != (ROOT / path).read_text():
+            there = self.variation.of(path, self.states[path])
+            edited = path not in self.fragments and self.content[self.variation.there(path)] != there
+            if edited or self.states[path] != (ROOT / path).read_text():
                 raise Stop(f'{path}: what the commits add up to is not the file of the repository')
             saved = self.grown / path
             saved.parent.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,11 @@ class Entry(unittest.TestCase):
         with self.assertRaises(edits.Failed):
             edits.insert_entry(MAINTAINERS, 'ALPHA\nM:\tx@y\n')
 
+    def test_later_state(self):
+        once = edits.insert_entry(MAINTAINERS, 'BETA\nM:\tx@y\n')
+        out = edits.insert_entry(once, 'BETA\nM:\tx@z\n', 'BETA\nM:\tx@y\n')
+        self.assertEqual(out, edits.insert_entry(MAINTAINERS, 'BETA\nM:\tx@z\n'))
+
 
 class Diffs(unittest.TestCase):
     def apply(self, base, hunk):
@@ -350,6 +355,77 @@ class Growth(unittest.TestCase):
             grow.refresh(apply.Series('x', self.tree), {'f': self.FINAL})
 
 
+class Base(Growth):
+    """What a base may have of its own. All that holds for a series holds with it, too."""
+    VARY = '--- a/f\n+++ b/f\n@@ -9,1 +9,2 @@\n b\n+base\n'
+
+    def setUp(self):
+        super().setUp()
+        self.put('bases/x/moved', '# where\nold/ new/\n')
+
+    def vary(self, diff=VARY, commit='0001-a'):
+        self.put(f'bases/x/{commit}.apply', 'vary b.diff\n')
+        self.put('bases/x/b.diff', diff)
+
+    def test_every_state_varies(self):
+        self.vary()
+        self.assertEqual(self.states('f'), ['a\nb\nbase\n', 'a\nsecond\nb\nbase\n', 'a\nsecond\nb\nbase\nthird\n'])
+        self.make()
+
+    def test_from_a_later_commit_on(self):
+        self.vary(commit='0002-b')
+        self.assertEqual(self.states('f'), ['a\nb\n', 'a\nsecond\nb\nbase\n', 'a\nsecond\nb\nbase\nthird\n'])
+
+    def test_fragments_vary(self):
+        self.vary('--- a/kvm.h\n+++ b/kvm.h\n@@ -1 +1 @@\n-#define CLOCK_B 2\n+#define CLOCK_B 3\n'
+                  '--- a/api.rst\n+++ b/api.rst\n@@ -4 +4 @@\n-new\n+base\n')
+        self.assertEqual([text.count('#define CLOCK_B 3') for text in self.states('kvm.h') if text], [1, 1])
+        self.assertEqual([text.count('\nbase\n') for text in self.states('api.rst') if text], [1, 1])
+        self.make()
+
+    def test_what_does_not_fit_stops(self):
+        self.vary(self.VARY.replace(' b\n', ' B\n'))
+        with self.assertRaisesRegex(apply.Stop, '0001-a: vary b.diff: f: hunk 1 does not apply exactly .0 places'):
+            self.make()
+
+    def test_what_fits_no_later_state_stops(self):
+        self.put('series/0002-b/grow.diff', '--- a/f\n+++ b/f\n@@ -2 +2,2 @@\n-B\n+second\n+b\n')
+        self.vary(self.VARY.replace(' b\n', ' B\n'))
+        with self.assertRaisesRegex(apply.Stop, '0002-b: grow grow.diff: 0001-a: vary b.diff: f: hunk 1'):
+            self.make()
+
+    def test_place_not_known_stops(self):
+        self.vary('--- a/f\n+++ b/f\n@@ -1,0 +2 @@\n+base\n')
+        with self.assertRaisesRegex(apply.Stop, 'f: a hunk without a line that is there before'):
+            self.make()
+
+    def test_no_earlier_commit_varies(self):
+        self.vary(self.VARY.replace('/f\n', '/g\n'))
+        with self.assertRaisesRegex(apply.Stop, '0001-a: vary b.diff: g is in no commit so far'):
+            self.make()
+
+    def test_file_of_the_base(self):
+        self.put('bases/x/files/g', 'only here\n')
+        self.put('bases/x/0002-b.apply', 'file g\n')
+        self.assertEqual(self.states('g'), [None, 'only here\n', None])
+        self.make()
+
+    def test_file_in_place_of_the_repository_s(self):
+        self.put('g', 'ours\n')
+        self.put('bases/x/files/g', "the base's\n")
+        self.put('bases/x/0002-b.apply', 'file g\n')
+        self.assertEqual(self.states('g'), [None, "the base's\n", None])
+
+    def test_moved(self):
+        self.put('old/g', 'moved\n')
+        self.put('bases/x/0001-a.apply', 'file old/g\n')
+        self.put('bases/x/0002-b.apply', 'vary b.diff\n')
+        self.put('bases/x/b.diff', '--- a/old/g\n+++ b/old/g\n@@ -1 +1,2 @@\n moved\n+more\n')
+        self.assertEqual(self.states('new/g'), ['moved\n', 'moved\nmore\n', None])
+        self.assertEqual(self.states('old/g'), [None, None, None])
+        self.make()
+
+
 class Tidy(unittest.TestCase):
     def test_clears_what_a_removal_leaves(self):
         old = '#ifdef X\nint a;\n#endif\n\n{\n\t/* about b */\n\tb();\n\tc();\n}\n'
@@ -400,6 +476,20 @@ class Rules(unittest.TestCase):
 
     def test_stale_entry(self):
         self.assertIn('no such thing', self.ledger(['gone', 'gone.f=one', 'gone.f=two'], ['rule a.cocci zzz'])[0])
+
+    def test_nothing_to_do_on_a_file(self):
+        entry = 'nothing a.cocci x.c'
+        self.assertEqual(self.ledger([], [entry]), [])
+        self.assertEqual(self.ledger(['gone', 'gone.f=one', 'gone.f=two'], [entry]),
+                         ['a.cocci is listed silent for x.c but changes something in it'])
+        self.assertIn('no such thing: nothing a.cocci y.c',
+                      self.ledger(['gone', 'gone.f=one', 'gone.f=two'], ['nothing a.cocci y.c'])[0])
+
+    def test_nothing_to_do_on_one_of_two_files(self):
+        ledger = semantic.Ledger(['nothing a.cocci x.c'])
+        ledger.add('a.cocci', self.COCCI, 'x.c', [])
+        ledger.add('a.cocci', self.COCCI, 'y.c', ['gone', 'gone.f=one'])
+        self.assertEqual(ledger.problems(), ['a.cocci: name two changes nothing'])
 
     def test_rule_without_name(self):
         with self.assertRaisesRegex(semantic.Failed, 'without a name'):
