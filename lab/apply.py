@@ -95,7 +95,8 @@ class Commit:
 
     def __init__(self, directory, bases):
         self.name, self.directory, self.bases = directory.name, directory, bases
-        self.message = (directory / 'message').read_text().strip() + '\n'
+        own = bases / (self.name + '.message')
+        self.message = (own if own.exists() else directory / 'message').read_text().strip() + '\n'
         self.actions = []
         for line in read_list(directory / 'apply') + read_list(bases / (self.name + '.apply')):
             verb, _, rest = line.partition(' ')

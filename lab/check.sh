@@ -8,8 +8,8 @@
 #   make check-slow                             what takes minutes by nature
 #   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests tools builds in seconds
 #
-# What there is to run: lab/tests.list. What the emulators cannot do: lab/known.list. Everything about a run is in
-# out/run/RUN: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
+# What there is to run: lab/tests.list. What the emulators cannot do: lab/known.list, and bases/BASE/known.list. Everything about a run is in
+# out/run/BASE/RUN: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
 # Measurements go to out/results/BASE-LAB-KVM.tsv; lab/table.py makes tables of them.
 set -euo pipefail
 KVM=${KVM:-both} TIER=${1:-fast}
@@ -106,7 +106,7 @@ boot() {
 
 # start NAME LAB KVM [PID...]: plan a run and boot it, unless there is nothing to run.
 start() {
-	local dir=$OUT/run/$1 lab=$2 plan
+	local dir=$OUT/run/$BASE/$1 lab=$2 plan
 	[ "$TIER" = fast ] || dir+=-$TIER
 	plan=$(python3 -B "$ROOT/lab/report.py" plan "$lab" "$3" "$TIER" "${tests[@]}")
 	shift 3
@@ -136,7 +136,7 @@ start_intel() {
 
 # start_kexec: a guest goes on in another kernel of its host.
 start_kexec() {
-	local dir=$OUT/run/amd-kexec
+	local dir=$OUT/run/$BASE/amd-kexec
 	if [ "$TIER" != fast ] || [ ${#tests[@]} -gt 0 ] || [ "$KVM" = stock ]; then return; fi
 	rm -rf "$dir"
 	"$ROOT/lab/kexec.sh" "$dir" kvmclock_kexec

@@ -10,11 +10,17 @@ raw_checkpatch() {
 	perl "$1/scripts/checkpatch.pl" --root="$1" "${CHECKPATCH[@]}" "${@:2}" || true
 }
 
-# checkpatch TREE LOG ARG...: silent or not, apart from what lab/checkpatch-known excuses, with its reason.
+# What is excused with any base's checkpatch, and what with this one's only.
+checkpatch_known() {
+	cat "$ROOT/lab/checkpatch-known"
+	[ ! -f "$BASEDIR/checkpatch-known" ] || cat "$BASEDIR/checkpatch-known"
+}
+
+# checkpatch TREE LOG ARG...: silent or not, apart from what checkpatch_known excuses, with its reason.
 checkpatch() {
 	local tree=$1 log=$2
 	shift 2
-	raw_checkpatch "$tree" "$@" 2>"$log.err" | awk -v known="$ROOT/lab/checkpatch-known" '
+	raw_checkpatch "$tree" "$@" 2>"$log.err" | awk -v known=<(checkpatch_known) '
 		BEGIN { while ((getline line < known) > 0) if (line !~ /^(#|$)/) { split(line, w, " "); ok[w[1] " " w[2]] = 1 } }
 		{ n = split($0, f, ":") } n >= 4 && ((f[1] " " f[4]) in ok) { next } { print }' >"$log"
 	! grep -q "Can't locate\|syntax error" "$log.err" && [ ! -s "$log" ]

@@ -48,21 +48,21 @@ for f in sys.argv[1:]: compile(open(f).read(), f, "exec")'
 # Fragments are no files that checkpatch understands; the series' check sees them as patches.
 checkpatch_files() {
 	local files
-	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 lab/bench lab/demo lab/fuzz | grep -E '\.([ch]|rst)$')
+	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 "bases/$BASE/files" lab/bench lab/demo lab/fuzz | grep -E '\.([ch]|rst)$')
 	cd "$ROOT"
 	checkpatch "$OURS" "$LOG/checkpatch.out" --file "${files[@]}" || { cat "$LOG/checkpatch.out"; return 1; }
 }
 
-# What lab/checkpatch-known excuses must still be said.
+# What is excused must still be said.
 known_is_current() {
 	local file type
-	mapfile -t files < <(sed -E '/^(#|$)/d; s/ .*//' "$ROOT/lab/checkpatch-known" | sort -u)
+	mapfile -t files < <(checkpatch_known | sed -E '/^(#|$)/d; s/ .*//' | sort -u)
 	cd "$ROOT"
 	raw_checkpatch "$OURS" --file "${files[@]}" >"$LOG/checkpatch.raw" 2>/dev/null
 	while read -r file type _; do
 		case $file in '' | '#'*) continue ;; esac
 		grep -qE "^$file:[0-9]+: [A-Z]+:$type:" "$LOG/checkpatch.raw" || { echo "$file $type is not said any more"; return 1; }
-	done <"$ROOT/lab/checkpatch-known"
+	done < <(checkpatch_known)
 }
 
 # C=2 runs sparse on what is built already, so no object changes. Two kernel makes in one tree would disturb each other.

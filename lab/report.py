@@ -90,7 +90,8 @@ class Known:
 
 
 def read_known():
-    return Known(table(LAB / 'known.list', 5))
+    own = LAB.parent / 'bases' / BASE / 'known.list'
+    return Known(table(LAB / 'known.list', 5) + (table(own, 5) if own.exists() else []))
 
 
 def plan(lab, kvm, tier, only, rounds=None):

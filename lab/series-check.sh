@@ -86,7 +86,7 @@ verdict() {
 
 # boots N LOG: the AMD host, with the modules and the tests that were just built.
 boots() {
-	local run=$OUT/run/amd-step-$1 name
+	local run=$OUT/run/$BASE/amd-step-$1 name
 	rm -rf "$run"
 	mkdir -p "$run"
 	{

@@ -11,6 +11,7 @@
 @cpuid_line@ symbol vcpu; identifier entry; @@
   kvm_xen_update_tsc_info(...) {
   struct kvm_cpuid_entry2 *entry;
++ u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
 + struct pvclock_vcpu_time_info line;
   ...
 - if (!vcpu->arch.xen.cpuid.base)
@@ -26,4 +27,4 @@
 + line.tsc_shift
 @cpuid_khz@ expression v; @@
 - v->arch.hw_tsc_khz
-+ kvm_scale_tsc(kvmclock_host_khz(), v->arch.l1_tsc_scaling_ratio)
++ kvm_scale_tsc(kvmclock_host_khz(), ratio)

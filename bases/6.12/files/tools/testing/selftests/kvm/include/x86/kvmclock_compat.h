@@ -18,9 +18,8 @@
 #include "test_util.h"
 #include "vmx.h"
 
-typedef vm_vaddr_t gva_t;
-typedef vm_paddr_t gpa_t;
-
+#define gva_t		vm_vaddr_t
+#define gpa_t		vm_paddr_t
 #define vm_alloc	vm_vaddr_alloc
 #define vm_alloc_page	vm_vaddr_alloc_page
 
