@@ -5,6 +5,7 @@
 #   KVM=stock|ours|both    which KVM modules: 'make check' takes both unless told, 'make shell' takes ours
 #   TEST="NAME..."         only these tests (lab/tests.list)
 #   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
+#   RELEASE=trixie         which Debian 'make deb' builds for (packaging/releases)
 #   JOBS=N                 parallel jobs; all processors unless told
 
 BASE ?= 7.3
@@ -12,6 +13,7 @@ LAB ?= both
 KVM ?=
 TEST ?=
 KERNEL ?=
+RELEASE ?= trixie
 JOBS ?= $(shell nproc)
 export BASE LAB KVM TEST KERNEL JOBS
 
@@ -34,6 +36,14 @@ check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzze
 check-slow: build ## the tests that take minutes by nature
 	@lab/check.sh slow
 
+.PHONY: check-deb
+check-deb: deb build ## install, upgrade and remove the packages, and boot Debian's own kernels with them
+	@packaging/check.sh $(RELEASE)
+
+.PHONY: check-deb-short
+check-deb-short: deb build ## the same for one kernel, without DKMS, and with few tests: what .ci/run does
+	@packaging/check.sh $(RELEASE) short
+
 .PHONY: fuzz
 fuzz: setup ## the fuzzers in user space, lab/fuzz/ (TEST="NAME..." only these, RUNS=N that many inputs)
 	@lab/fuzz.sh $(TEST)
@@ -50,6 +60,11 @@ bench-short: build ## the same for 1 to 64 vCPUs after a KVM_SET_CLOCK: no cost 
 
 ##@ Take it
 
+.PHONY: deb
+deb: apply ## Debian packages for exact kernels of Debian, the library, the tool: out/deb/ (RELEASE=trixie)
+	@packaging/root.sh $(RELEASE)
+	@packaging/build.sh $(RELEASE)
+
 .PHONY: series
 series: apply ## export the series for git am: out/series/BASE/
 	@lab/series.sh
@@ -60,7 +75,7 @@ series: apply ## export the series for git am: out/series/BASE/
 help: ## this list
 	@echo 'make TARGET [BASE=7.3] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
 	@sed -nE 's/^##@ (.*)/\n\1:/p; s/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | \
-		awk -F'|' '$$2 { $$0 = sprintf("  %-14s%s", $$1, $$2) } { print }'
+		awk -F'|' '$$2 { $$0 = sprintf("  %-16s%s", $$1, $$2) } { print }'
 	@echo
 	@echo 'After an edit of the clock or of a test, back in a booted test in under a minute:'
 	@echo '  make check LAB=amd KVM=ours TEST=kvmclock_abi'

@@ -40,21 +40,6 @@ self_test() {
 	fi
 }
 
-# count COMMAND...: a report. Each of its lines as it is; the last one's numbers go into ours.
-count() {
-	local line reported=
-	while read -r line; do
-		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
-			PASSED=$((PASSED + BASH_REMATCH[1])) FAILED=$((FAILED + BASH_REMATCH[2]))
-			SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
-			reported=1
-		else
-			echo "$line"
-		fi
-	done < <("$@" 2>&1)
-	[ "$reported" ] || fail "the report is incomplete"
-}
-
 # tool_tests NAME TARGET: what make TARGET tests in tools/kvm/kvmclock, on this machine, each case of its TAP.
 tool_tests() {
 	local name=$1 log=$LOGS/$2.log rc=0 suite='' planned=0 seen=0 word rest

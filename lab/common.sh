@@ -150,6 +150,21 @@ pass() { PASSED=$((PASSED + 1)); printf 'ok       %s\n' "$*"; }
 fail() { FAILED=$((FAILED + 1)); printf 'NOT OK   %s\n' "$*"; }
 skip() { SKIPPED=$((SKIPPED + 1)); printf 'skipped  %s\n' "$*"; }
 
+# count COMMAND...: a report. Each of its lines as it is; the last one's numbers go into ours.
+count() {
+	local line reported=
+	while read -r line; do
+		if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+			PASSED=$((PASSED + BASH_REMATCH[1])) FAILED=$((FAILED + BASH_REMATCH[2]))
+			SKIPPED=$((SKIPPED + BASH_REMATCH[3]))
+			reported=1
+		else
+			echo "$line"
+		fi
+	done < <("$@" 2>&1)
+	[ "$reported" ] || fail "the report is incomplete"
+}
+
 # The last line; success only where nothing failed and something passed.
 totals() {
 	printf '%d passed, %d failed, %d skipped\n' $PASSED $FAILED $SKIPPED

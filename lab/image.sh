@@ -6,6 +6,7 @@
 #   IMAGE=DIRECTORY   make it there, with TESTS=no one without selftests and KUnit, which boots faster
 #   STEP=TREE         with the modules of that tree as well, as 'step': a commit of the series (lab/series-check.sh)
 #   SELFTESTS=DIRECTORY   with the selftests that were built there
+#   BOOT=DIRECTORY    for another kernel, its bzImage there, with the modules there, and without KUnit (packaging/check.sh)
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -21,6 +22,11 @@ put() {
 
 modules() {
 	local m
+	if [ "${BOOT:-}" ]; then
+		cp -r "$BOOT/modules" "$IMAGE/root/"
+		install -m 755 "$ROOT/packaging/kvmclock_cross" "$IMAGE/root/tests/"
+		return
+	fi
 	for m in arch/x86/kvm/kvm arch/x86/kvm/kvm-amd arch/x86/kvm/kvm-intel virt/lib/irqbypass; do
 		put "$STOCK/$m.ko" "$IMAGE/root/modules/stock"
 		[ ! -f "$OURS/$m.ko" ] || put "$OURS/$m.ko" "$IMAGE/root/modules/ours"
@@ -29,6 +35,7 @@ modules() {
 }
 
 kunit() {
+	[ -z "${BOOT:-}" ] || return 0
 	put "$STOCK/lib/kunit/kunit.ko" "$IMAGE/root/modules"
 	[ ! -f "$OURS/arch/x86/kvm/tests/kvmclock_kunit.ko" ] ||
 		put "$OURS/arch/x86/kvm/tests/kvmclock_kunit.ko" "$IMAGE/root/modules"
@@ -36,7 +43,6 @@ kunit() {
 
 selftests() {
 	local t
-	mkdir -p "$IMAGE/root/tests"
 	for t in "$SELFTESTS"/x86*/* "$SELFTESTS"/*; do
 		if [ -f "$t" ] && [ -x "$t" ]; then put "$t" "$IMAGE/root/tests"; fi
 	done
@@ -50,11 +56,13 @@ tools() {
 }
 
 need cpio strip busybox
-[ -f "$STOCK/arch/x86/boot/bzImage" ] || die "no kernel to boot" "Run 'lab/build.sh kernel' first."
+KERNEL=${BOOT:+$BOOT/bzImage}
+KERNEL=${KERNEL:-$STOCK/arch/x86/boot/bzImage}
+[ -f "$KERNEL" ] || die "no kernel to boot" "Run 'lab/build.sh kernel' first."
 [ -x /bin/busybox ] || die "no /bin/busybox" "'make setup' as root installs busybox-static."
 lock image
 rm -rf "$IMAGE/root"
-mkdir -p "$IMAGE/root/bin" "$IMAGE/root/lab"
+mkdir -p "$IMAGE/root/bin" "$IMAGE/root/lab" "$IMAGE/root/tests"
 cp /bin/busybox "$IMAGE/root/bin/"
 install -m 755 "$ROOT/lab/init" "$IMAGE/root/init"
 modules
@@ -65,5 +73,5 @@ fi
 tools
 (cd "$IMAGE/root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc) >"$IMAGE/host.cpio.new"
 mv "$IMAGE/host.cpio.new" "$IMAGE/host.cpio"
-cp "$STOCK/arch/x86/boot/bzImage" "$IMAGE/bzImage"
+cp "$KERNEL" "$IMAGE/bzImage"
 info "$(du -h "$IMAGE/host.cpio" | cut -f 1) for the hosts in ${IMAGE#"$ROOT"/}"

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Build the Debian packages for a release, in its root: packaging/build.sh RELEASE; out/deb/RELEASE-packages/*.deb
+#
+# The source package has, for each base of packaging/releases that is applied (make apply BASE=...), KVM with the series, and is
+# built against the headers of all kernels of the release that are of that very version.
+set -euo pipefail
+. "$(dirname "$0")/../lab/common.sh"
+. "$(dirname "$0")/inside.sh"
+
+RELEASE=$1
+ROOTDIR=$OUT/deb/$RELEASE
+RESULT=$OUT/deb/$RELEASE-packages
+VERSION=1.0-1~$RELEASE
+
+field() { awk -v r="$RELEASE" -v n="$1" '$1 == r { print $(NF - n) }' "$ROOT/packaging/releases" | tr , ' '; }
+
+# kernels: base, version of its source, kernel, the package that has its modules, that package's version
+kernels() {
+	local base version flavour kernel owner
+	for base in $(field 1); do
+		[ -d "$OUT/$base/ours" ] || continue
+		version=$(sed -n 's/^kernel: //p' "$OUT/$base/base.txt")
+		for flavour in $(field 0); do
+			kernel=$(inside "$ROOTDIR" apt-cache search --names-only "^linux-headers-${version//./\\.}\\+deb[0-9.]+-$flavour\$" |
+				sed 's/^linux-headers-//; s/ .*//' | sort -V | tail -n 1)
+			[ -n "$kernel" ] || { warn "$RELEASE has no kernel $version of flavour $flavour"; continue; }
+			owner=linux-modules-$kernel
+			inside "$ROOTDIR" apt-cache show "$owner" >/dev/null 2>&1 || owner=linux-image-$kernel
+			echo "$base $version $kernel $owner $(inside "$ROOTDIR" apt-cache show "$owner" | sed -n 's/^Version: //p' | head -n 1)"
+		done
+	done
+}
+
+headers() {
+	local missing=() kernel
+	while read -r _ _ kernel _; do
+		inside "$ROOTDIR" dpkg-query -W "linux-headers-$kernel" >/dev/null 2>&1 || missing+=("linux-headers-$kernel")
+	done <"$SOURCE/debian/kernels.full"
+	[ ${#missing[@]} -eq 0 ] ||
+		run "the kernels' headers" "$LOGS/deb-headers.log" \
+			inside "$ROOTDIR" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
+}
+
+maintainer() { sed -n 's/^M:\t//p' "$ROOT/MAINTAINERS"; }
+
+# fill FILE NAME VALUE...: @NAME@ in the file, and .in off its name.
+fill() {
+	local file=$1 text
+	shift
+	text=$(cat "$file"; echo .)
+	while [ $# -gt 0 ]; do
+		text=${text//@$1@/$2}
+		shift 2
+	done
+	printf '%s' "${text%.}"
+}
+
+assemble() {
+	local base version kernel owner exact versions d=$SOURCE/debian
+	rm -rf "$SOURCE"
+	mkdir -p "$SOURCE"
+	cp -r "$ROOT/packaging/debian" "$d"
+	git -C "$ROOT" ls-files tools/kvm/kvmclock | rsync -a --files-from=- "$ROOT" "$SOURCE"
+	cp "$ROOT/COPYING" "$SOURCE/"
+	kernels >"$d/kernels.full"
+	[ -s "$d/kernels.full" ] || die "no kernel of $RELEASE is of a version that there is a base of"
+	cut -d ' ' -f 2,3 "$d/kernels.full" | awk '{ print $2, $1 }' >"$d/kernels"
+	while read -r base version; do
+		BASE=$base "$ROOT/packaging/source.sh" "$SOURCE/source/$version"
+	done < <(cut -d ' ' -f 1,2 "$d/kernels.full" | sort -u)
+	versions=$(cut -d ' ' -f 2 "$d/kernels.full" | sort -u | paste -sd ' ')
+	fill "$d/control.in" MAINTAINER "$(maintainer)" VERSIONS "$versions" >"$d/control"
+	fill "$d/kvmclock-dkms.postinst.in" VERSIONS "$versions" >"$d/kvmclock-dkms.postinst"
+	sed -i "s/@VERSIONS@/$(sed 's/\./\\\\./g; s/ /|/g' <<<"$versions")/" "$d/kvmclock-dkms.dkms"
+	while read -r _ _ kernel owner exact; do
+		fill "$d/modules.in" KERNEL "$kernel" OWNER "$owner" VERSION "$exact" >>"$d/control"
+		fill "$d/modules.maintscript.in" KERNEL "$kernel" WHAT 'This one is' >"$d/kvmclock-modules-$kernel.postinst"
+		fill "$d/modules.maintscript.in" KERNEL "$kernel" WHAT "Debian's is" >"$d/kvmclock-modules-$kernel.postrm"
+	done <"$d/kernels.full"
+	rm "$d"/*.in
+	cat >"$d/changelog" <<-END
+		kvmclock ($VERSION) $RELEASE; urgency=medium
+
+		  * KVM's modules with the KVM clock replaced, libkvmclock and the tool.
+
+		 -- $(maintainer)  $(git -C "$ROOT" log -1 --format=%aD)
+	END
+}
+
+# What went into the packages that are there.
+inputs() { (cd "$SOURCE" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
+
+[ -d "$ROOTDIR" ] || die "no root of $RELEASE" "Run 'packaging/root.sh $RELEASE' first."
+need rsync
+lock "deb-$RELEASE"
+SOURCE=$ROOTDIR/build/kvmclock
+assemble
+if [ -f "$RESULT/.inputs" ] && cmp -s <(inputs) "$RESULT/.inputs"; then
+	info "the packages for $RELEASE are built"
+	exit 0
+fi
+inputs >"$ROOTDIR/build/inputs"
+headers
+rm -f "$ROOTDIR"/build/*.deb
+run "packages for $RELEASE, $(wc -l <"$SOURCE/debian/kernels") kernels" "$LOGS/deb-$RELEASE.log" \
+	inside "$ROOTDIR" sh -c "cd /build/kvmclock && DEB_BUILD_OPTIONS='parallel=$JOBS noddebs' dpkg-buildpackage -b -uc -us"
+rm -rf "$RESULT"
+mkdir -p "$RESULT"
+mv "$ROOTDIR"/build/*.deb "$RESULT/"
+cp "$SOURCE/debian/kernels.full" "$RESULT/kernels"
+mv "$ROOTDIR/build/inputs" "$RESULT/.inputs"
+info "$(find "$RESULT" -name '*.deb' | wc -l) packages in ${RESULT#"$ROOT"/}"
