@@ -1,6 +1,7 @@
 #!/bin/bash
 # Boot the AMD host: QEMU's TCG, which emulates SVM with nested paging. Usage: boot-amd.sh RUN [LIMIT], see lab/boot.sh.
-# INTERACTIVE=1 joins the console to the terminal instead (lab/shell.sh).
+# INTERACTIVE=1 joins the console to the terminal instead (lab/shell.sh). CPUS is how many processors the host has, THREAD=single
+# lets them take turns.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/boot.sh"
@@ -8,7 +9,7 @@ set -euo pipefail
 need qemu-system-x86_64
 run_arguments "$@"
 run_initrd "$RUN/initrd"
-machine=(qemu-system-x86_64 -accel "tcg,thread=multi" -cpu max -smp "${CPUS:-2}" -m 2G -no-reboot
+machine=(qemu-system-x86_64 -accel "tcg,thread=${THREAD:-multi}" -cpu max -smp "${CPUS:-2}" -m 2G -no-reboot
 	-nodefaults -display none -kernel "$IMAGE/bzImage" -initrd "$RUN/initrd"
 	-append "console=ttyS0 panic=-1 oops=panic tsc=reliable lab=amd quiet ${APPEND:-}")
 if [ "${INTERACTIVE:-}" ]; then

@@ -40,6 +40,9 @@ sources >"$OUT/deb/sources.$RELEASE"
 run "Debian $RELEASE" "$LOGS/deb-root-$RELEASE.log" debootstrap --variant=minbase --include=ca-certificates "$RELEASE" \
 	"$ROOTDIR.tmp" "$(sed -n '1s/^deb \([^ ]*\) .*/\1/p' "$OUT/deb/sources.$RELEASE")"
 mv "$OUT/deb/sources.$RELEASE" "$ROOTDIR.tmp/etc/apt/sources.list"
+# Kernels of backports need this one from there, too.
+printf 'Package: linux-base\nPin: release n=%s-backports\nPin-Priority: 500\n' "$RELEASE" \
+	>"$ROOTDIR.tmp/etc/apt/preferences.d/backports"
 policy "$ROOTDIR.tmp"
 export DEBIAN_FRONTEND=noninteractive
 run "its package lists" "$LOGS/deb-root-update.log" inside "$ROOTDIR.tmp" apt-get -q update
