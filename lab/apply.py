@@ -25,6 +25,11 @@ import variation  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / 'out'
+# What is applied: the kernel's part, or with VMM=NAME what makes a VMM use it, which looks the same: its own files at the paths
+# of its tree, series/, bases/.
+VMM = os.environ.get('VMM', '')
+HOME = ROOT / 'vmm' / VMM if VMM else ROOT
+TREES = OUT / VMM
 DATE = 1767225600  # a fixed date, so that the same input gives the same hashes
 GIT_ENV = dict(os.environ, GIT_CONFIG_GLOBAL='/dev/null', GIT_CONFIG_SYSTEM='/dev/null', GIT_CONFIG_NOSYSTEM='1')
 for leftover in ('GIT_DIR', 'GIT_WORK_TREE', 'GIT_INDEX_FILE', 'GIT_OBJECT_DIRECTORY'):
@@ -116,7 +121,7 @@ class Commit:
 class Series:
     def __init__(self, base, tree):
         self.base, self.tree = base, tree
-        self.bases = ROOT / 'bases' / base
+        self.bases = HOME / 'bases' / base
         silent = read_list(self.bases / 'silent')
         self.absent = {entry.split()[1] for entry in silent if entry.startswith('file ')}
         self.ledger = semantic.Ledger([entry for entry in silent if not entry.startswith('file ')])
@@ -125,11 +130,11 @@ class Series:
         self.owner = {}         # whole file or fragment -> the commit it appears in
         self.states = {}        # whole file or fragment -> the repository's text of it, as of the last commit made
         self.fragments = {}     # fragment -> (the edit that puts it into the file, what it has put there)
-        self.variation = variation.Variation(ROOT, base, read_list(self.bases / 'moved'))
+        self.variation = variation.Variation(HOME, base, read_list(self.bases / 'moved'))
         self.executable = set()
         self.report = []
-        self.commits = [Commit(d, self.bases) for d in sorted((ROOT / 'series').glob('[0-9]*')) if (d / 'apply').exists()]
-        self.grown = OUT / 'cache' / 'grown'
+        self.commits = [Commit(d, self.bases) for d in sorted((HOME / 'series').glob('[0-9]*')) if (d / 'apply').exists()]
+        self.grown = OUT / 'cache' / 'grown' / VMM
         self.growth = {}        # path -> [(commit, hunks)]: how a file grows after the commit that adds it
         for commit in self.commits:
             self.read_growth(commit)
@@ -186,7 +191,7 @@ class Series:
         for path in self.growth:
             there = self.variation.of(path, self.states[path])
             edited = path not in self.fragments and self.content[self.variation.there(path)] != there
-            if edited or self.states[path] != (ROOT / path).read_text():
+            if edited or self.states[path] != (HOME / path).read_text():
                 raise Stop(f'{path}: what the commits add up to is not the file of the repository')
             saved = self.grown / path
             saved.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +237,7 @@ class Series:
         return out
 
     def fragment(self, commit, path, edit):
-        if not (ROOT / path).exists():
+        if not (HOME / path).exists():
             raise Stop(f'{commit.name}: fragment {path} is not in the repository')
         self.own(commit, path)
         self.fragments[path] = edit, ''
@@ -272,7 +277,8 @@ class Series:
         name = argument.replace('$BASE', self.base)
         out = {}
         try:
-            for path, hunks in edits.parse_diff((ROOT / name).read_text()).items():
+            diff = HOME / name if '/' in name else commit.beside(name, 'diff')
+            for path, hunks in edits.parse_diff(diff.read_text()).items():
                 out[path] = edits.apply_hunks(self.need(commit, path), hunks, path)
         except (edits.Failed, OSError) as error:
             raise Stop(f'{commit.name}: diff {name}: {error}') from None
@@ -408,29 +414,29 @@ def check_out(ours, stream):
 
 def unused(series):
     """Files of the repository at in-tree paths that no commit of the series has."""
-    listed = subprocess.run(['git', '-C', str(ROOT), 'ls-files', 'arch', 'include', 'Documentation', 'tools', 'MAINTAINERS'],
-                            stdout=subprocess.PIPE, text=True).stdout.split()
+    listed = subprocess.run(['git', '-C', str(HOME), 'ls-files', 'arch', 'include', 'Documentation', 'tools', 'MAINTAINERS',
+                             'docs', 'hw', 'linux-headers'], stdout=subprocess.PIPE, text=True).stdout.split()
     return [path for path in listed if path not in series.owner]
 
 
 def main(arguments):
     verbose, strict = '-v' in arguments, '--strict' in arguments
     base = next((a for a in arguments if not a.startswith('-')), os.environ.get('BASE', '7.3'))
-    stock, ours = OUT / base / 'stock', OUT / base / 'ours'
-    if not (ROOT / 'bases' / base / 'base').exists():
-        raise Stop(f'unknown BASE={base}; known: ' + ' '.join(sorted(p.name for p in (ROOT / 'bases').iterdir())))
+    stock, ours = TREES / base / 'stock', TREES / base / 'ours'
+    if not (HOME / 'bases' / base / 'base').exists():
+        raise Stop(f'unknown BASE={base}; known: ' + ' '.join(sorted(p.name for p in (HOME / 'bases').iterdir())))
     if not (stock / '.git' / 'base.txt').exists():
         raise Stop(f"the base is not there yet: run 'make fetch BASE={base}' first")
     if not shutil.which('spatch'):
         raise Stop("missing tool: spatch; 'make setup' as root installs it")
-    with open(OUT / f'.lock.apply-{base}', 'w') as lock:
+    with open(OUT / f'.lock.apply-{VMM}{base}', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         copy_tree(stock, ours)
         series = Series(base, ours)
         stream = series.stream()
         changed = check_out(ours, stream)
         (OUT / 'logs').mkdir(exist_ok=True)
-        (OUT / 'logs' / f'apply-{base}.log').write_text('\n'.join(series.report) + '\n')
+        (OUT / 'logs' / f'apply-{VMM}{base}.log').write_text('\n'.join(series.report) + '\n')
     if strict and unused(series):
         raise Stop('in no commit of the series: ' + ' '.join(unused(series)))
     if verbose:

@@ -9,17 +9,21 @@ BASE=${BASE:-7.3}
 LAB=${LAB:-both}
 KVM=${KVM:-ours}
 KERNEL=${KERNEL:-}
+VMM=${VMM:-}
 JOBS=${JOBS:-$(nproc)}
 # What our own make told its children is not for the kernel's: variables on the command line, the job server.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
+# What is ported to bases and exported as a series: the kernel's part, or with VMM=NAME what makes a VMM use it.
+SERIES=$ROOT/${VMM:+vmm/$VMM/}series
+WORKDIR=$OUT/${VMM:+$VMM/}$BASE
 # TREES: a pair of trees that is built with another configuration (lab/bench/build.sh).
-TREES=${TREES:-$OUT/$BASE}
+TREES=${TREES:-$WORKDIR}
 STOCK=$TREES/stock
 # Read by the stages that source this file.
 # shellcheck disable=SC2034
-OURS=$TREES/ours BASEDIR=$ROOT/bases/$BASE LOGS=${LOGS:-$OUT/logs} RESULTS=$OUT/results
-BASETXT=$OUT/$BASE/base.txt
+OURS=$TREES/ours BASEDIR=$ROOT/${VMM:+vmm/$VMM/}bases/$BASE LOGS=${LOGS:-$OUT/logs} RESULTS=$OUT/results
+BASETXT=$WORKDIR/base.txt
 
 # The stage's own name stands before each of its messages.
 STAGE=$(basename "$0"); STAGE=${STAGE%.*}
@@ -55,8 +59,8 @@ need_disk() {
 }
 
 known_base() {
-	[ -f "$ROOT/bases/$BASE/base" ] ||
-		die "unknown BASE=$BASE" "Known: $(cd "$ROOT/bases" && echo */ | tr -d /)"
+	[ -f "$BASEDIR/base" ] ||
+		die "unknown BASE=$BASE" "Known: $(cd "${BASEDIR%/*}" && echo */ | tr -d /)"
 }
 
 need_base() {

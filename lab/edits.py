@@ -196,7 +196,8 @@ def parse_diff(text, ours=False):
 
 
 def apply_hunks(base_text, hunks, path):
-    """Every hunk exactly: at its line, or, where another patch level moved it, at the only place that fits."""
+    """Every hunk exactly: at its line, where another patch level moved that as it did with the hunk before, or at the only
+    place that fits."""
     base, shift = base_text.split('\n'), 0
     for number, (line, old, new) in enumerate(hunks, 1):
         at = line - 1 + shift if old else line + shift
@@ -204,6 +205,7 @@ def apply_hunks(base_text, hunks, path):
             places = [i for i in range(len(base) - len(old) + 1) if old and base[i:i + len(old)] == old]
             if len(places) != 1:
                 raise Failed(f'{path}: hunk {number} does not apply exactly ({len(places)} places fit)')
+            shift += places[0] - at
             at = places[0]
         base[at:at + len(old)] = new
         shift += len(new) - len(old)

@@ -1,29 +1,30 @@
 #!/usr/bin/env bash
-# Fetch the base: Debian's source package of bases/$BASE/base, or the tree that KERNEL=/path names, as the git repository
+# Fetch the base: the source that bases/$BASE/base names, a kernel's from a binary package of Debian, a VMM's from its
+# source package with Debian's patches, or the tree that KERNEL=/path names, as the git repository
 # out/$BASE/stock with one commit, tagged "base". Does nothing when that is there. Whatever breaks on the way, the next
 # run starts over from the last thing that is whole: the tree appears under its name only when it is complete.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-SUITE='' PACKAGE='' VERSION='' SHA256='' SOURCE=''
-DL=$OUT/$BASE/dl
+SUITE='' PACKAGE='' KIND='' VERSION='' SHA256='' SOURCE=''
+DL=$WORKDIR/dl
 TMP=$STOCK.tmp
-APT=$OUT/$BASE/apt
+APT=$WORKDIR/apt
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 own_tree_hint() {
 	printf 'Use a tree that you have: make KERNEL=/path/to/linux-%s' "$BASE"
 }
 
-# A field of the record that the base's repository keeps; out/$BASE/base.txt is a copy of it.
+# A field of the record that the base's repository keeps; base.txt is a copy of it.
 recorded() { sed -n "s/^$1: //p" "$STOCK/.git/base.txt"; }
 
 # Is the base there already, and is it the one that is asked for?
 have_base() {
 	[ -f "$STOCK/.git/base.txt" ] || return 1
 	if [ -n "$KERNEL" ] && [ "$(recorded source)" != "tree $(realpath "$KERNEL")" ]; then
-		die "out/$BASE holds another tree: $(recorded source)" \
-		    "'make distclean' (or remove out/$BASE) and run again with KERNEL=$KERNEL."
+		die "${WORKDIR#"$ROOT"/} holds another tree: $(recorded source)" \
+		    "'make distclean' (or remove ${WORKDIR#"$ROOT"/}) and run again with KERNEL=$KERNEL."
 	fi
 	cmp -s "$STOCK/.git/base.txt" "$BASETXT" || cp "$STOCK/.git/base.txt" "$BASETXT"
 }
@@ -56,11 +57,13 @@ update_from() {
 	[ ! -f $KEYRING ] || signed="[signed-by=$KEYRING] "
 	rm -rf "$APT/lists" "$APT/cache"
 	mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial"
-	echo "deb $signed$1 $SUITE main" >"$APT/sources.list"
+	echo "$KIND $signed$1 $SUITE main" >"$APT/sources.list"
 	private_apt apt-get -q update >"$LOGS/fetch-apt.log" 2>&1
 }
 
 package_field() { { private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null || true; } | sed -n "s/^$1: //p"; }
+
+newest_source() { { private_apt apt-cache showsrc "$PACKAGE" 2>/dev/null || true; } | sed -n 's/^Version: //p' | sort -V | tail -n 1; }
 
 # The newest patch level of the package that the mirrors have.
 find_package() {
@@ -72,8 +75,12 @@ find_package() {
 		info "looking for $PACKAGE in $SUITE of $mirror"
 		update_from "$mirror" || { warn "cannot read $SUITE there (log: $LOGS/fetch-apt.log)"; continue; }
 		read+=("$mirror")
-		VERSION=$(package_field Version)
-		SHA256=$(package_field SHA256)
+		if [ $KIND = deb ]; then
+			VERSION=$(package_field Version)
+			SHA256=$(package_field SHA256)
+		else
+			VERSION=$(newest_source)
+		fi
 		[ -z "$VERSION" ] || return 0
 	done
 	[ ${#read[@]} -gt 0 ] ||
@@ -111,20 +118,39 @@ unpack() {
 	rm -rf "$TMP.deb"
 }
 
+# A source package: apt checks it against the mirror's signed list, and dpkg-source applies Debian's patches.
+get_source() {
+	mkdir -p "$DL"
+	rm -rf "${DL:?}"/*
+	(cd "$DL" && run "downloading the source of $PACKAGE $VERSION" "$LOGS/fetch-download.log" \
+		private_apt apt-get -q --download-only source "$PACKAGE=$VERSION")
+	run "unpacking it" "$LOGS/fetch-dpkg.log" dpkg-source --no-check -x "$DL"/*.dsc "$TMP"
+	rm -rf "$TMP/.pc"
+}
+
 # The user's tree stays as it is: no write, no git command in it.
 copy_tree() {
 	mkdir "$TMP"
 	run "copying $KERNEL" "$LOGS/fetch-copy.log" \
 		find "$KERNEL" -mindepth 1 -maxdepth 1 ! -name .git -exec cp -a -t "$TMP" {} +
-	run "make mrproper in the copy" "$LOGS/fetch-mrproper.log" make -C "$TMP" mrproper
+	[ "$VMM" ] || run "make mrproper in the copy" "$LOGS/fetch-mrproper.log" make -C "$TMP" mrproper
+}
+
+version_of_tree() {
+	if [ "$VMM" ]; then
+		cat "$TMP/VERSION"
+	else
+		make -s -C "$TMP" kernelversion
+	fi
 }
 
 # The tree must be of the base's series, and whole.
 check_tree() {
 	local v
-	v=$(sed -nE 's/^(VERSION|PATCHLEVEL) *= *([0-9]+)$/\2/p' "$TMP/Makefile" | paste -sd.)
-	[ "$v" = "$BASE" ] || die "that is Linux ${v:-unknown}, not $BASE" "$(own_tree_hint)"
-	[ -f "$TMP/arch/x86/kvm/x86.c" ] || die "the unpacked tree lacks arch/x86/kvm/x86.c" "Run the same command again."
+	v=$(version_of_tree | cut -d . -f 1,2)
+	[ "$v" = "$BASE" ] || die "that is ${v:-unknown}, not $BASE" "$(own_tree_hint)"
+	[ "$VMM" ] || [ -f "$TMP/arch/x86/kvm/x86.c" ] ||
+		die "the unpacked tree lacks arch/x86/kvm/x86.c" "Run the same command again."
 }
 
 # One commit, the same on every machine. Everything goes into one pack, which is faster than 96,000 files.
@@ -141,7 +167,7 @@ commit_base() {
 		kgit -C "$TMP" -c core.bigFileThreshold=1 -c core.compression=1 add -f -A .
 	GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost GIT_AUTHOR_DATE=$date GIT_COMMITTER_NAME=base \
 		GIT_COMMITTER_EMAIL=base@localhost GIT_COMMITTER_DATE=$date \
-		kgit -C "$TMP" commit -q --no-verify --no-gpg-sign -m "Linux $VERSION"
+		kgit -C "$TMP" commit -q --no-verify --no-gpg-sign -m "${VMM:-Linux} $VERSION"
 	kgit -C "$TMP" tag base
 }
 
@@ -152,31 +178,36 @@ record() {
 		echo "source: $SOURCE"
 		echo "sha256: ${SHA256:-none, a tree of the user}"
 		echo "tree: $(kgit -C "$TMP" rev-parse 'base^{tree}')"
-		echo "kernel: $(make -s -C "$TMP" kernelversion)"
+		echo "name: ${VMM:-Linux} $(version_of_tree)"
 	} >"$TMP/.git/base.txt.tmp"
 	mv "$TMP/.git/base.txt.tmp" "$TMP/.git/base.txt"
 }
 
 known_base
-mkdir -p "$OUT/$BASE" "$LOGS"
+mkdir -p "$WORKDIR" "$LOGS"
 lock "fetch-$BASE"
 ! have_base || exit 0
 
 need git make tar xz dpkg apt-get apt-cache sha256sum
-SUITE=$(sed -n 's/^suite=//p' "$BASEDIR/base") PACKAGE=$(sed -n 's/^package=//p' "$BASEDIR/base")
+SUITE=$(sed -n 's/^suite=//p' "$BASEDIR/base") PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
+if grep -q '^source=' "$BASEDIR/base"; then KIND=deb-src; else KIND=deb; fi
 rm -rf "$TMP" "$TMP.deb" "$STOCK"
 need_disk 4 "$OUT"
 
 if [ -n "$KERNEL" ]; then
-	[ -f "$KERNEL/arch/x86/kvm/x86.c" ] || die "KERNEL=$KERNEL is no kernel source tree"
+	[ "$VMM" ] || [ -f "$KERNEL/arch/x86/kvm/x86.c" ] || die "KERNEL=$KERNEL is no kernel source tree"
 	KERNEL=$(realpath "$KERNEL")
 	copy_tree
 	SOURCE="tree $KERNEL"
-	VERSION=$(make -s -C "$TMP" kernelversion)
+	VERSION=$(version_of_tree)
 else
 	find_package
-	download
-	unpack
+	if [ $KIND = deb ]; then
+		download
+		unpack
+	else
+		get_source
+	fi
 	SOURCE="package $PACKAGE, suite $SUITE"
 fi
 check_tree

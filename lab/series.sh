@@ -3,14 +3,14 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-DIR=$OUT/series/$BASE
-COVER=$ROOT/series/cover-letter
+DIR=$OUT/series/${VMM:+$VMM-}$BASE
+COVER=$SERIES/cover-letter
 
 # Where it applies. The base's commit exists only here, so name what others can check: version and tree.
 base_note() {
 	local source
 	source=$(sed -n 's/^source: package \([^,]*\),.*/ (Debian'"'"'s \1 '"$(sed -n 's/^version: //p' "$BASETXT")"')/p' "$BASETXT")
-	printf 'Applies to Linux %s%s,\nwhose git tree is %s.\n' "$(sed -n 's/^kernel: //p' "$BASETXT")" "$source" \
+	printf 'Applies to %s%s,\nwhose git tree is %s.\n' "$(sed -n 's/^name: //p' "$BASETXT")" "$source" \
 		"$(sed -n 's/^tree: //p' "$BASETXT")"
 }
 

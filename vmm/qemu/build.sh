@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Build QEMU with the series: out/qemu/BASE/build/qemu-system-x86_64, for x86 guests and with few devices. Incremental.
+set -euo pipefail
+. "$(dirname "$0")/../../lab/common.sh"
+
+TREE=${1:-$OURS}
+BUILD=${2:-$WORKDIR/build}
+
+configure() {
+	mkdir -p "$BUILD"
+	cd "$BUILD"
+	"$TREE/configure" --cc='ccache gcc' --target-list=x86_64-softmmu --without-default-features --without-default-devices \
+		--enable-kvm --enable-tcg --enable-fdt=system --disable-docs --disable-tools --disable-guest-agent \
+		--disable-werror --with-git-submodules=ignore --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
+}
+
+need ninja meson gcc ccache pkg-config
+[ -x "$TREE/configure" ] || die "the series is not applied" "Run 'make apply VMM=qemu BASE=$BASE' first."
+need_disk 2 "$OUT"
+lock "qemu-build-$BASE"
+[ -f "$BUILD/build.ninja" ] || run "configuring QEMU" "$LOGS/qemu-configure.log" configure
+run "QEMU $BASE" "$LOGS/qemu-build.log" ninja -C "$BUILD" -j "$JOBS" qemu-system-x86_64
