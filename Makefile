@@ -6,16 +6,18 @@
 #   TEST="NAME..."         only these tests (lab/tests.list)
 #   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
 #   RELEASE=trixie         which Debian 'make deb' builds for (packaging/releases)
+#   VMM=qemu               the series for QEMU (vmm/qemu/) in place of the kernel's: make series, series-check, apply, fetch
 #   JOBS=N                 parallel jobs; all processors unless told
 
-BASE ?= 7.3
+VMM ?=
+BASE ?= $(if $(VMM),7.2,7.3)
 LAB ?= both
 KVM ?=
 TEST ?=
 KERNEL ?=
 RELEASE ?= trixie
 JOBS ?= $(shell nproc)
-export BASE LAB KVM TEST KERNEL JOBS
+export BASE VMM LAB KVM TEST KERNEL JOBS
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -89,8 +91,8 @@ lint: apply ## checkpatch, sparse, shellcheck, semantic patches all effective
 	@lab/lint.sh
 
 .PHONY: series-check
-series-check: build series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
-	@lab/series-check.sh
+series-check: $(if $(VMM),,build) series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
+	@$(if $(VMM),vmm/$(VMM),lab)/series-check.sh
 
 ##@ The stages, each of which does what it needs first
 
@@ -107,7 +109,7 @@ stock: fetch ## build the base kernel and its KVM modules
 	@lab/build.sh kernel
 
 .PHONY: apply
-apply: stock ## apply the series to a copy of the base, out/BASE/ours
+apply: $(if $(VMM),fetch,stock) ## apply the series to a copy of the base, out/BASE/ours
 	@lab/apply.py $(BASE)
 
 .PHONY: build

@@ -15,14 +15,14 @@ JOBS=${JOBS:-$(nproc)}
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 # What is ported to bases and exported as a series: the kernel's part, or with VMM=NAME what makes a VMM use it.
-SERIES=$ROOT/${VMM:+vmm/$VMM/}series
 WORKDIR=$OUT/${VMM:+$VMM/}$BASE
 # TREES: a pair of trees that is built with another configuration (lab/bench/build.sh).
 TREES=${TREES:-$WORKDIR}
 STOCK=$TREES/stock
 # Read by the stages that source this file.
 # shellcheck disable=SC2034
-OURS=$TREES/ours BASEDIR=$ROOT/${VMM:+vmm/$VMM/}bases/$BASE LOGS=${LOGS:-$OUT/logs} RESULTS=$OUT/results
+OURS=$TREES/ours SERIES=$ROOT/${VMM:+vmm/$VMM/}series BASEDIR=$ROOT/${VMM:+vmm/$VMM/}bases/$BASE \
+	LOGS=${LOGS:-$OUT/logs} RESULTS=$OUT/results
 BASETXT=$WORKDIR/base.txt
 
 # The stage's own name stands before each of its messages.

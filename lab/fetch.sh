@@ -75,7 +75,7 @@ find_package() {
 		info "looking for $PACKAGE in $SUITE of $mirror"
 		update_from "$mirror" || { warn "cannot read $SUITE there (log: $LOGS/fetch-apt.log)"; continue; }
 		read+=("$mirror")
-		if [ $KIND = deb ]; then
+		if [ "$KIND" = deb ]; then
 			VERSION=$(package_field Version)
 			SHA256=$(package_field SHA256)
 		else
@@ -190,7 +190,7 @@ lock "fetch-$BASE"
 
 need git make tar xz dpkg apt-get apt-cache sha256sum
 SUITE=$(sed -n 's/^suite=//p' "$BASEDIR/base") PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
-if grep -q '^source=' "$BASEDIR/base"; then KIND=deb-src; else KIND=deb; fi
+if grep -q '^source=' "$BASEDIR/base"; then KIND="deb-src"; else KIND="deb"; fi
 rm -rf "$TMP" "$TMP.deb" "$STOCK"
 need_disk 4 "$OUT"
 
@@ -202,7 +202,7 @@ if [ -n "$KERNEL" ]; then
 	VERSION=$(version_of_tree)
 else
 	find_package
-	if [ $KIND = deb ]; then
+	if [ "$KIND" = deb ]; then
 		download
 		unpack
 	else
