@@ -5,6 +5,7 @@
 # run starts over from the last thing that is whole: the tree appears under its name only when it is complete.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/mirrors.sh"
 
 SUITE='' PACKAGE='' KIND='' VERSION='' SHA256='' SOURCE=''
 DL=$WORKDIR/dl
@@ -27,18 +28,6 @@ have_base() {
 		    "'make distclean' (or remove ${WORKDIR#"$ROOT"/}) and run again with KERNEL=$KERNEL."
 	fi
 	cmp -s "$STOCK/.git/base.txt" "$BASETXT" || cp "$STOCK/.git/base.txt" "$BASETXT"
-}
-
-# Every mirror of Debian that the machine's apt uses, from its own reading of its configuration, whatever the format.
-# Security updates have mirrors of their own.
-mirrors() {
-	local codename kind='(|-updates|-backports)'
-	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-	case $SUITE in *-security) kind=-security ;; esac
-	mkdir -p "$APT/none/partial"
-	apt-get -o Dir::State::lists="$APT/none" -o Debug::NoLocking=1 update --print-uris 2>/dev/null |
-		sed -nE "s,^'([^ ']+)/dists/(${codename:-none}|(old)?stable|testing|unstable|sid)$kind/InRelease' .*,\\1,p" |
-		grep -v '^cdrom:' | awk '!seen[$0]++'
 }
 
 # apt with a state of its own: reads the machine's proxy settings and the like, touches nothing outside of out/.
@@ -68,7 +57,7 @@ newest_source() { { private_apt apt-cache showsrc "$PACKAGE" 2>/dev/null || true
 # The newest patch level of the package that the mirrors have.
 find_package() {
 	local mirror list tried=() read=()
-	list=$(mirrors)
+	list=$(mirrors "$SUITE")
 	[ -n "$list" ] || die "no Debian mirror in this machine's apt configuration" "$(own_tree_hint)"
 	for mirror in $list; do
 		tried+=("$mirror")

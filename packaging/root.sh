@@ -15,11 +15,11 @@ PACKAGES=(build-essential debhelper dh-dkms dkms lintian kmod xz-utils initramfs
 # The machine's own mirrors, which Debian's other releases are on as well.
 sources() {
 	local suite mirror
-	for suite in $(awk -v r="$RELEASE" '$1 == r { for (i = 2; i < NF - 1; i++) print $i }' "$ROOT/packaging/releases"); do
+	while read -r suite; do
 		mirror=$(mirrors "$suite" | head -n 1)
 		[ -n "$mirror" ] || die "no Debian mirror for $suite in this machine's apt configuration"
 		echo "deb $mirror $suite main"
-	done
+	done < <(awk -v r="$RELEASE" '$1 == r { for (i = 2; i < NF - 1; i++) print $i }' "$ROOT/packaging/releases")
 }
 
 # Nothing that a package wants to start is started.

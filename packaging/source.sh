@@ -23,6 +23,7 @@ makefile() {
 		ccflags-y += -Dkvm_page_track_register_notifier=kvmclock_page_track_register_notifier
 
 	END
+	# shellcheck disable=SC2016 # make's variables
 	sed -e 's,$(srctree)/arch/x86/kvm,$(src),g' -e 's,$(srctree)/virt/kvm,$(KVMCLOCK)/virt/kvm,g' \
 		-e '/KVM_CLOCK_KUNIT_TEST/d' "$1"
 }
