@@ -1,6 +1,6 @@
 # The front door. Every target calls a stage in lab/; 'make help' lists them.
 #
-#   BASE=7.3               the base kernel (bases/)
+#   BASE=7.3|6.12          the base kernel (bases/)
 #   LAB=amd|intel|both     which emulated host
 #   KVM=stock|ours|both    which KVM modules: 'make check' takes both unless told, 'make shell' takes ours
 #   TEST="NAME..."         only these tests (lab/tests.list)
@@ -75,7 +75,7 @@ series: apply ## export the series for git am: out/series/BASE/
 
 .PHONY: help
 help: ## this list
-	@echo 'make TARGET [BASE=7.3] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
+	@echo 'make TARGET [BASE=7.3|6.12] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
 	@sed -nE 's/^##@ (.*)/\n\1:/p; s/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | \
 		awk -F'|' '$$2 { $$0 = sprintf("  %-16s%s", $$1, $$2) } { print }'
 	@echo
