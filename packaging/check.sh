@@ -168,7 +168,7 @@ keep_modules() {
 # has none), and KVM has it do so when the first VM is created and when the last one goes: with processors that run side by side,
 # TCG may translate a breakpoint that is just being replaced and keep it, and the kernel panics, on stock as on ours.
 boot() {
-	local base=$1 kernel=$2 run=$OUT/run/amd-$2 tests=()
+	local base=$1 kernel=$2 run=$OUT/run/$1/amd-$2 tests=()
 	[ -z "$SHORT" ] || read -ra tests <"$ROOT/packaging/tests.short"
 	rm -rf "$run"
 	mkdir -p "$run"
