@@ -25,7 +25,7 @@ MAKEFLAGS += --no-print-directory
 ##@ See what it does
 
 .PHONY: demo
-demo: build ## migrate a Linux guest between two hosts and back, stock and ours; out/demo/
+demo: build qemu ## migrate a Linux guest between two hosts and back: Debian's QEMU on stock and on ours, and a patched one; out/demo/
 	@lab/demo/demo.sh
 
 ##@ Test it
@@ -67,6 +67,14 @@ deb: apply ## Debian packages for exact kernels of Debian, the library, the tool
 	@packaging/root.sh $(RELEASE)
 	@packaging/build.sh $(RELEASE)
 
+.PHONY: qemu
+qemu: export VMM := qemu
+qemu: export BASE := $(if $(filter qemu,$(VMM)),$(BASE),7.2)
+qemu: setup ## QEMU with the series of vmm/qemu/: out/qemu/7.2/build/qemu-system-x86_64
+	@lab/fetch.sh
+	@lab/apply.py $(BASE)
+	@vmm/qemu/build.sh
+
 .PHONY: series
 series: apply ## export the series for git am: out/series/BASE/
 	@lab/series.sh
@@ -91,7 +99,7 @@ lint: apply ## checkpatch, sparse, shellcheck, semantic patches all effective
 	@lab/lint.sh
 
 .PHONY: series-check
-series-check: $(if $(VMM),,build) series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
+series-check: $(if $(VMM),qemu,build) series ## git am on the pristine base; every commit builds, is clean, boots where it has tests
 	@$(if $(VMM),vmm/$(VMM),lab)/series-check.sh
 
 ##@ The stages, each of which does what it needs first

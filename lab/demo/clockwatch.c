@@ -5,8 +5,8 @@
  *
  * One thread per vCPU, pinned, reads three clocks without pause:
  *
- *   raw   CLOCK_MONOTONIC_RAW, which on the clocksource kvm-clock is the KVM
- *         clock itself plus a constant;
+ *   raw   CLOCK_MONOTONIC_RAW, which on the clocksource tsc is the TSC in
+ *         nanoseconds, plus a constant;
  *   mono  CLOCK_MONOTONIC, what programs use;
  *   page  the pvclock page of the vCPU that the thread runs on, mapped by the
  *         vDSO: what KVM gives, before the guest kernel hides a backward step.
@@ -17,10 +17,11 @@
  * The main thread answers requests from the outermost machine, "SEQ\n" on a
  * virtio-serial port, with
  *
- *   R SEQ NUMBER RAW MONO PAGE FLAGS READS0 READS1 ... then, per clock in that
+ *   R SEQ NUMBER RAW MONO PAGE RAW2 FLAGS READS0 READS1 ... then, per clock in that
  *   order, STEPS LARGEST
  *
- * where NUMBER counts the answers, so that a lost one is noticed, FLAGS are the
+ * where NUMBER counts the answers, so that a lost one is noticed, RAW2 is raw
+ * once more, so that page is from between two readings of it, FLAGS are the
  * pvclock flags of vCPU 0, and the counts are those since the last answer. The
  * clock is read between the arrival of the request and the departure of the
  * answer, so the two times that the outermost machine notes enclose the
@@ -234,10 +235,11 @@ static void answer(FILE *out, unsigned long seq)
 	__u64 raw = read_clock(RAW, 0);
 	__u64 mono = read_clock(MONO, 0);
 	__u64 page = read_clock(PAGE, 0);
+	__u64 raw2 = read_clock(RAW, 0);
 	static unsigned long number;
 	int i;
 
-	fprintf(out, "R %lu %lu %llu %llu %llu %d", seq, number++, raw, mono, page,
+	fprintf(out, "R %lu %lu %llu %llu %llu %llu %d", seq, number++, raw, mono, page, raw2,
 		pages ? pages[0].flags : -1);
 	for (i = 0; i < nr_vcpus; i++)
 		fprintf(out, " %llu", take(&vcpus[i].reads));

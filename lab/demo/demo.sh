@@ -1,26 +1,31 @@
 #!/usr/bin/env bash
 # make demo, in two parts:
 #
-#   migration   a Linux guest under Debian's QEMU, migrated live between two emulated AMD hosts and back while all its vCPUs
-#               read their clock, on mainline's KVM and on ours: a table, out/demo/clock.png, clock.svg, demo.tsv
+#   migration   a Linux guest, migrated live between two emulated AMD hosts and back while all its vCPUs read their clocks, under
+#               Debian's QEMU on mainline's KVM and on ours, and under the QEMU with our series (vmm/qemu/) on ours: a table,
+#               out/demo/clock.png, clock.svg, demo.tsv
 #   ways        a small guest, carried between two hosts and back by the tool kvmclock in several ways, across a live update
 #               of its host, and a guest with a scaled TSC on the emulated Intel host: a table, out/demo/ways.tsv
 #
 #   DEMO_PARTS="migration ways"     which parts
-#   DEMO_KVM="stock ours"           which KVMs migrate, in this order
+#   DEMO_RUNS="stock ours patched"  which migrations, in this order
 #
 # Exit status 0 only where all runs are complete, no host's kernel complained and, on ours, no vCPU saw time go back while it
-# migrated, and the new flags of KVM_SET_CLOCK kept clock and TSC as promised.
+# migrated, the patched QEMU lost no time but what the hosts' wall clocks disagree about, and the new flags of KVM_SET_CLOCK kept
+# clock and TSC as promised.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo DIR=$OUT/demo
-read -ra kvms <<<"${DEMO_KVM:-stock ours}"
+read -ra runs <<<"${DEMO_RUNS:-stock ours patched}"
 read -ra parts <<<"${DEMO_PARTS:-migration ways}"
 kernel=$STOCK/arch/x86/boot/bzImage
 start=$SECONDS
 
 need qemu-system-x86_64 python3 gnuplot setpriv timeout gcc cpio busybox
 [ -f "$kernel" ] || die "the hosts' kernel is not there" "Run 'make' first."
+for name in "${runs[@]}"; do
+	[ "$name" != patched ] || [ -x "$PATCHED" ] || die "the QEMU with our series is not there" "Run 'make demo', which builds it."
+done
 for test in test_report test_ways; do
 	python3 -B "$HERE/$test.py" 2>"$OUT/.demo-test" || die "lab/demo/$test.py fails" "$(cat "$OUT/.demo-test")"
 done
@@ -50,18 +55,31 @@ finish() {
 	die "$2 did not end well (status $rc)" "Logs: $1"
 }
 
+# The VMM of a run, and its arguments.
+PATCHED=$OUT/qemu/7.2/build/qemu-system-x86_64
+vmm_of() {
+	case $1 in
+	patched) echo "$PATCHED" -global kvmclock.guest-tsc=on ;;
+	*) command -v qemu-system-x86_64 ;;
+	esac
+}
+
+# The modules of its KVM.
+tree_of() { if [ "$1" = stock ]; then echo "$STOCK"; else echo "$OURS"; fi; }
+
 migration() {
-	local kvm
-	for kvm in "${kvms[@]}"; do
-		mkdir -p "$DIR/$kvm"
-		info "$kvm: making the images"
-		"$HERE/images.sh" "$OUT/$BASE/$kvm" "$DIR/$kvm"
-		begin 420 "$HERE/migrate.py" "$DIR/$kvm" "$kernel"
-		finish "$DIR/$kvm" "the run on $kvm"
+	local name
+	for name in "${runs[@]}"; do
+		mkdir -p "$DIR/$name"
+		info "$name: making the images"
+		"$HERE/images.sh" "$(tree_of "$name")" "$DIR/$name"
+		# shellcheck disable=SC2046 # words of their own
+		begin 420 "$HERE/migrate.py" "$DIR/$name" "$kernel" $(vmm_of "$name")
+		finish "$DIR/$name" "the run $name"
 	done
-	python3 "$HERE/report.py" "$DIR" "${kvms[@]}" || failed=1
+	python3 "$HERE/report.py" "$DIR" "${runs[@]}" || failed=1
 	if [ -f "$DIR/demo.tsv" ]; then
-		gnuplot -e "dir = '$DIR'" -e "kvms = '${kvms[*]}'" "$HERE/plot.gp"
+		gnuplot -e "dir = '$DIR'" -e "runs = '${runs[*]}'" "$HERE/plot.gp"
 		info "picture: ${DIR#"$PWD"/}/clock.png and clock.svg; numbers: demo.tsv; logs beside them"
 	fi
 }

@@ -18,6 +18,10 @@ import sys
 import time
 
 EMULATOR_LIMIT_S = 400
+ASK_CYCLES = 1000       # how far apart the bounds of a TSC's constant should be, if this machine is not busy
+ENOUGH_CYCLES = 10000   # how far apart they may be without another try
+ASK_TRIES = 4
+SHARED_BYTES = 1 << 20
 ADDRESS = {"A": "10.0.0.1", "B": "10.0.0.2"}
 
 
@@ -162,6 +166,76 @@ class Host:
                 self.process.kill()
 
 
+def both(one, two):
+    """The bounds of a constant that was found twice: what both allow. Should it have moved, what either allows."""
+    low, high = max(one[0], two[0]), min(one[1], two[1])
+    return (low, high) if low <= high else (min(one[0], two[0]), max(one[1], two[1]))
+
+
+class TimedHost(Host):
+    """A host whose clocks are known: it has a piece of memory that this machine shares with it (lab/demo/hostclock.c)."""
+
+    def __init__(self, name, lab):
+        super().__init__(name, lab)
+        self.said = None
+        self.shared = f"{name}.shared"
+        with open(self.shared, "wb") as file:
+            file.truncate(SHARED_BYTES)
+
+    def devices(self):
+        return ["-object", f"memory-backend-file,id=shared,mem-path={self.shared},size={SHARED_BYTES},share=on",
+                "-device", "ivshmem-plain,memdev=shared"]
+
+    def on_control(self, text, when):
+        word, _, rest = text.partition(" ")
+        if word == "said":
+            self.said = rest
+        else:
+            super().on_control(text, when)
+
+    def tell(self, file):
+        self.said = None
+        self.run(f"tell {file}")
+        return self.said
+
+    def output(self, command, limit=20):
+        self.run(f"{command} >said", limit)
+        return self.tell("said")
+
+    def constant(self):
+        """Physical TSC minus this host's: between which bounds. On a busy machine, what several tries allow."""
+        bounds = self.ask_once()
+        for _ in range(ASK_TRIES - 1):
+            if bounds[1] - bounds[0] <= ENOUGH_CYCLES:
+                break
+            bounds = both(bounds, self.ask_once())
+        return bounds
+
+    def ask_once(self):
+        with open(self.shared, "r+b") as file:
+            file.write(bytes(4096))
+        self.run('./hostclock answer "$(shared_memory)" & answer=$!')
+        # With no more right to a processor than the host that is to answer.
+        asked = subprocess.run(["./hostclock", "ask", self.shared, str(ASK_CYCLES)], capture_output=True, text=True, timeout=60,
+                               check=False, preexec_fn=lambda: self.settle(opposite=True))
+        if asked.returncode:
+            raise DemoError(f"host {self.name} does not answer for its TSC: {asked.stderr.strip()}")
+        self.run("wait $answer")
+        low, high, _ = map(int, asked.stdout.split())
+        return low, high
+
+    def wall_clock_error(self):
+        """By how much this host's CLOCK_REALTIME is ahead of this machine's: between which bounds, in ns."""
+        low, high = self.constant()
+        tsc, realtime = map(int, self.output("./hostclock now").split())
+        true_tsc, true_realtime = self.lab.wall_clock
+        return tuple(realtime - true_realtime - self.lab.cycles_to_ns(tsc + bound - true_tsc) for bound in (high, low))
+
+    def set_wall_clock(self):
+        """To what this machine's shows."""
+        self.run(f"./hostclock shift {-sum(self.wall_clock_error()) // 2}")
+
+
 class Lab:
     """The two hosts, and the loop that serves them."""
 
@@ -171,8 +245,17 @@ class Lab:
         self.nice, self.progress = nice, Progress(name)     # the emulators' niceness
         self.selector = selectors.DefaultSelector()
         self.hosts = {name: self.HOST(name, self) for name in "AB"}
-        self.khz = int(subprocess.run(["./clockwatch", "khz"], check=True, capture_output=True, timeout=10).stdout)
+        self.khz = int(self.output("./clockwatch", "khz"))
+        # This machine's TSC and wall clock, of one instant.
+        self.wall_clock = tuple(map(int, self.output("./hostclock", "now").split()))
         self.ending = False
+
+    @staticmethod
+    def output(*command):
+        return subprocess.run(command, check=True, capture_output=True, timeout=10).stdout
+
+    def cycles_to_ns(self, cycles):
+        return cycles * 1_000_000 // self.khz
 
     def be_nice(self):
         os.setpriority(os.PRIO_PROCESS, 0, self.nice)

@@ -38,15 +38,16 @@ modules() {
 compile() { gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$1" "$HERE/$1.c"; }
 
 compile clockwatch
+compile hostclock
 skeleton "$dir/host" host-init
 mkdir -p "$dir/host/guest"
 install -m 755 "$HERE/host-loop" "$dir/host/guest/"
+cp "$dir/hostclock" "$dir/host/guest/"
 if [ "$tree" = ways ]; then
 	[ -x "$tools/kvmclock" ] || die "$tools/kvmclock is not there" "Run 'make' first."
-	compile hostclock
 	modules "$STOCK" "$dir/host/guest/stock"
 	modules "$OURS" "$dir/host/guest/ours"
-	cp "$dir/hostclock" "$tools/kvmclock" "$dir/host/guest/"
+	cp "$tools/kvmclock" "$dir/host/guest/"
 else
 	skeleton "$dir/guest" guest-init
 	cp "$dir/clockwatch" "$dir/guest/"

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Boot two emulated AMD hosts, run a guest in A, migrate it to B and back, and note what its clock says all the time.
 
-    lab/demo/migrate.py DIRECTORY BZIMAGE
+    lab/demo/migrate.py DIRECTORY BZIMAGE QEMU [ARGUMENT...]
 
-DIRECTORY holds host.gz (lab/demo/images.sh) and gets samples.tsv, events.tsv, the consoles and the sockets.
+DIRECTORY holds host.gz (lab/demo/images.sh) and gets samples.tsv, events.tsv, walls.tsv, the consoles and the sockets. QEMU is
+the VMM in the hosts, with these arguments beside what it needs.
+
+The hosts' wall clocks are set to this machine's, which is what a migration goes by; walls.tsv says how well, at the end.
 
 Truth is this machine's CLOCK_MONOTONIC_RAW, which no NTP slews. A sample is a request that goes down to the program in the
 guest and an answer that comes back with the guest's clock: the reading was taken between the two times noted here, so
@@ -19,7 +22,7 @@ import os
 import sys
 import time
 
-from hosts import ADDRESS, DemoError, Host, Lab, now_ns, run_lab
+from hosts import ADDRESS, DemoError, Lab, TimedHost, now_ns, run_lab
 
 PERIOD_NS = 20_000_000      # between two requests
 RETRY_NS = 400_000_000      # when a request went to a guest that has left
@@ -28,7 +31,7 @@ HOP_LIMIT_S = 120
 MIGRATION_PORT = 4444       # in the network of the two hosts; the physical machine never sees it
 
 
-class GuestHost(Host):
+class GuestHost(TimedHost):
     """A host with a QEMU in it, and the channels to that one and to its guest."""
 
     PORTS = ("control", "qmp", "clock")
@@ -41,7 +44,7 @@ class GuestHost(Host):
         self.qmp, self.clock = self.lines[1:]
 
     def devices(self):
-        return ["-chardev", f"file,id=console,path=guest-on-{self.name}.log,append=on",
+        return [*super().devices(), "-chardev", f"file,id=console,path=guest-on-{self.name}.log,append=on",
                 "-device", "virtserialport,chardev=console,nr=4"]
 
     def on_qmp(self, text, when):
@@ -66,7 +69,7 @@ class GuestHost(Host):
 
     def start_vmm(self, *arguments):
         self.greeted = False
-        self.run(" ".join(("vmm",) + arguments))
+        self.run(" ".join(("vmm", *self.lab.vmm, *arguments)))
         self.lab.wait(lambda: self.greeted, 60, f"QEMU in host {self.name}")
         self.ask("qmp_capabilities")
         # The reading vCPUs take all they get: what moves the guest and what answers must come before them.
@@ -106,6 +109,7 @@ class MigrationLab(Lab):
         self.sampling = []          # hosts on which the guest may be
         self.sent = []              # when each request went out
         self.hello = None
+        self.vmm = ()               # QEMU and its arguments
         self.run_state = {}         # when QEMU on a host said STOP or RESUME
         self.samples = open("samples.tsv", "w", encoding="ascii")
         self.events = open("events.tsv", "w", encoding="ascii")
@@ -138,6 +142,8 @@ class MigrationLab(Lab):
         host_b.start(bzimage)
         self.progress.say("host B is up; its monotonic clock is younger than A's")
         host_b.await_guest()
+        for host in self.hosts.values():
+            host.set_wall_clock()
         self.sampling = [host_a]
         self.wait(lambda: host_a.sampled, 20, "the guest's first answer")
 
@@ -183,7 +189,13 @@ class MigrationLab(Lab):
             self.stay(0.2)
         raise DemoError(f"the migration did not end in {HOP_LIMIT_S} s")
 
-    def run(self, bzimage):
+    def note_wall_clocks(self):
+        with open("walls.tsv", "w", encoding="ascii") as out:
+            for name, host in self.hosts.items():
+                print(name, *host.wall_clock_error(), sep="\t", file=out)
+
+    def run(self, bzimage, *vmm):
+        self.vmm = vmm
         host_a, host_b = self.hosts["A"], self.hosts["B"]
         self.boot(bzimage)
         self.event("begin")
@@ -197,6 +209,8 @@ class MigrationLab(Lab):
         self.sampling = []
         self.ending = True
         host_a.end_vmm()
+        self.ending = False
+        self.note_wall_clocks()
         self.shut_down()
         self.event("off")
 
@@ -207,4 +221,4 @@ class MigrationLab(Lab):
 
 
 if __name__ == "__main__":
-    sys.exit(run_lab(MigrationLab, sys.argv[1], os.path.abspath(sys.argv[2])))
+    sys.exit(run_lab(MigrationLab, sys.argv[1], os.path.abspath(sys.argv[2]), *sys.argv[3:]))

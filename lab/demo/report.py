@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Say what the guest's clock did over the hops: the demo's table, demo.tsv, and the curves for the picture.
+"""Say what the guest's clocks did over the hops: the demo's table, demo.tsv, and the curves for the picture.
 
-    lab/demo/report.py DIRECTORY KVM...     DIRECTORY/KVM holds what lab/demo/migrate.py wrote
+    lab/demo/report.py DIRECTORY RUN...     DIRECTORY/RUN holds what lab/demo/migrate.py wrote; the runs are those of RUNS
+
+The guest's clock is what its programs have, on the clocksource tsc. Its KVM clock is read beside it.
 
 Method. Each sample bounds deviation = guest clock - true time from both sides: [guest - received, guest - sent]. During a stay
 on a host the deviation is a line over true time, and the lines of all stays have one slope, because both hosts were told the
 same TSC frequency. What the clock gained at a hop is by how much the next line lies higher. The least and the greatest gain
 that any lines through all the intervals allow are the bounds; their middle is the value. No latency is assumed, only the
-slope's being the same.
+slope's being the same. By how much the KVM clock moved against the TSC is found in the same way: it was read between two readings
+of the TSC.
 
-Exits with 1 where ours let a vCPU see time go back, where a run is incomplete, or where a kernel complained.
+Exits with 1 where ours let a vCPU see time go back, where the patched QEMU on it lost or gained time beyond what the hosts' wall
+clocks disagree about, or parted the two clocks, where a run is incomplete, or where a kernel complained.
 """
 
 import math
@@ -21,13 +25,16 @@ import sys
 from dataclasses import dataclass
 
 MS = 1e6
-RATE_STEP = 1e-6        # slopes tried: 1 ppm apart, up to 500 ppm
+RATE_STEP = 1e-6        # slopes tried against true time: 1 ppm apart, up to 500 ppm
+APART_STEP = 5e-9       # and of one clock against the other, whose frequencies are the same but for rounding
 RATE_STEPS = 500
 BIN_NS = 0.25e9         # one point of the fit, and of the curve
 WIDEST_NS = 1e9         # a request that waited longer, for a guest that was not there, bounds nothing
 FEWEST = 16             # points that a stay must have
 LONGEST_GAP_NS = 5e9    # without an answer, away from the hops
 CLOCKS = ("raw", "mono", "page")
+# The KVM's modules, and whether the VMM is Debian's QEMU or the one with our series.
+RUNS = {"stock": ("stock", "Debian's"), "ours": ("ours", "Debian's"), "patched": ("ours", "patched")}
 PVCLOCK_TSC_STABLE = 1
 SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace:|\bRIP:|INFO: (possible|suspicious|task|rcu)|rcu: INFO|UBSAN|KASAN|"
                    r"Kernel panic|general protection|possible (circular|recursive|irq)|unchecked MSR|soft lockup")
@@ -44,6 +51,8 @@ class Sample:
     received: int
     number: int
     raw: int
+    page: int
+    raw2: int
     flags: int
     reads: int
     steps: dict         # clock: (count, largest)
@@ -71,6 +80,18 @@ class Sample:
 
 
 @dataclass
+class Apart:
+    """The KVM clock less the TSC, in a sample: bounds, and when."""
+    low: int
+    high: int
+    time: float
+
+    @property
+    def width(self):
+        return self.high - self.low
+
+
+@dataclass
 class Hop:
     number: int
     source: str
@@ -82,6 +103,9 @@ class Hop:
     after: Sample
     gain_ns: float = 0
     bound_ns: float = 0
+    apart_ns: float = 0
+    apart_bound_ns: float = 0
+    wall_ns: tuple = (0, 0)     # the target's wall clock less the source's: bounds
     steps: dict = None
     reads: int = 0
     stable: bool = False
@@ -89,11 +113,11 @@ class Hop:
 
 def parse_sample(line):
     host, sent, received, *rest = line.split("\t")
-    _seq, number, raw, _mono, _page, flags, *counts = map(int, rest)
+    _seq, number, raw, _mono, page, raw2, flags, *counts = map(int, rest)
     vcpus = len(counts) - 2 * len(CLOCKS)
     pairs = counts[vcpus:]
     steps = {clock: (pairs[2 * i], pairs[2 * i + 1]) for i, clock in enumerate(CLOCKS)}
-    return Sample(host, int(sent), int(received), number, raw, flags, sum(counts[:vcpus]), steps)
+    return Sample(host, int(sent), int(received), number, raw, page, raw2, flags, sum(counts[:vcpus]), steps)
 
 
 def read_samples(path):
@@ -111,6 +135,16 @@ def read_events(path):
     if names != ["begin", "hop", "arrived", "hop", "arrived", "end", "off"]:
         raise ReportError(f"{path}: the run is not complete ({' '.join(names)})")
     return events
+
+
+def read_walls(path):
+    """{host: bounds of its wall clock's error, in ns}"""
+    with open(path, encoding="ascii") as lines:
+        rows = [line.split() for line in lines]
+    walls = {host: (int(low), int(high)) for host, low, high in rows}
+    if sorted(walls) != ["A", "B"]:
+        raise ReportError(f"{path}: not what both hosts' wall clocks are")
+    return walls
 
 
 def check_gaps(samples, hops, path):
@@ -148,9 +182,9 @@ def offsets(slope, parts):
     return [(max(s.low - slope * s.time for s in part), min(s.high - slope * s.time for s in part)) for part in parts]
 
 
-def possible(parts):
+def possible(parts, rate_step=RATE_STEP):
     """Slope and offsets for each slope that fits all stays; where none does, for the one that misses by least."""
-    tries = [(step * RATE_STEP, offsets(step * RATE_STEP, parts)) for step in range(-RATE_STEPS, RATE_STEPS + 1)]
+    tries = [(step * rate_step, offsets(step * rate_step, parts)) for step in range(-RATE_STEPS, RATE_STEPS + 1)]
     fitting = [(slope, lines) for slope, lines in tries if all(low <= high for low, high in lines)]
     if fitting:
         return fitting
@@ -171,13 +205,20 @@ def stays(samples, hops):
     return parts
 
 
+def step_at(i, fitting):
+    """By how much the line after hop i may lie above the one before it: the middle, and how far off it may be."""
+    low = min(lines[i + 1][0] - lines[i][1] for _, lines in fitting)
+    high = max(lines[i + 1][1] - lines[i][0] for _, lines in fitting)
+    return (low + high) / 2, (high - low) / 2
+
+
 def measure(hops, parts):
     """Fill in what the hops did; return the lines to draw, slope and offsets: the flattest that fit."""
     fitting = possible([narrowest(part) for part in parts])
+    apart = possible([narrowest([Apart(s.page - s.raw2, s.page - s.raw, s.time) for s in part]) for part in parts], APART_STEP)
     for i, hop in enumerate(hops):
-        low = min(lines[i + 1][0] - lines[i][1] for _, lines in fitting)
-        high = max(lines[i + 1][1] - lines[i][0] for _, lines in fitting)
-        hop.gain_ns, hop.bound_ns = (low + high) / 2, (high - low) / 2
+        hop.gain_ns, hop.bound_ns = step_at(i, fitting)
+        hop.apart_ns, hop.apart_bound_ns = step_at(i, apart)
         hop.stable = all(s.flags & PVCLOCK_TSC_STABLE for s in parts[i + 1])
     slope, lines = min(fitting, key=lambda one: abs(one[0]))
     return slope, [(low + high) / 2 for low, high in lines]
@@ -229,27 +270,30 @@ def count(hop):
 
 
 HEADER = ("kvm", "hop", "from", "to", "uptime_a_s", "uptime_b_s", "stopped_ms", "qemu_downtime_ms", "gain_ms", "bound_ms",
-          "back_largest_ns", "back_count", "raw_count", "mono_count", "page_count", "readings", "tsc_stable", "start_s", "end_s")
+          "apart_ms", "apart_bound_ms", "wall_low_ms", "wall_high_ms", "back_largest_ns", "back_count", "raw_count", "mono_count", "page_count", "readings", "tsc_stable", "start_s", "end_s")
 
 
 def row(kvm, hop, origin):
     return (kvm, hop.number, hop.source, hop.target, f"{hop.uptimes[0]:.2f}", f"{hop.uptimes[1]:.2f}", hop.stopped_ms,
-            hop.downtime_ms, f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}", largest(hop), count(hop),
+            hop.downtime_ms, f"{hop.gain_ns / MS:.3f}", f"{hop.bound_ns / MS:.3f}",
+            f"{hop.apart_ns / MS:.4f}", f"{hop.apart_bound_ns / MS:.4f}", *(f"{ns / MS:.4f}" for ns in hop.wall_ns), largest(hop), count(hop),
             *(hop.steps[c][0] for c in CLOCKS), hop.reads * len(CLOCKS), int(hop.stable),
             f"{(hop.before.received - origin) / 1e9:.3f}", f"{(hop.after.received - origin) / 1e9:.3f}")
 
 
 def table(runs):
-    lines = ["KVM    hop      stopped   guest's clock gained    largest step   steps   readings",
-             "                ms        ms                      back, ns       back    of the clock"]
-    for kvm, hops in runs:
+    lines = ["KVM    QEMU      hop      stopped   guest's clock      KVM clock against   largest step   steps   readings",
+             "                          ms        gained, ms         the TSC, us         back, ns       back    of the clocks"]
+    for name, hops in runs:
+        kvm, qemu = RUNS[name]
         for hop in hops:
-            gain = f"{hop.gain_ns / MS:+9.2f} +- {hop.bound_ns / MS:.2f}"
-            lines.append(f"{kvm:<6} {hop.number} {hop.source}->{hop.target}  {hop.stopped_ms:<8.0f}  {gain:<22}  "
-                         f"{largest(hop):<13}  {count(hop):<6}  {hop.reads * len(CLOCKS)}")
+            gain = f"{hop.gain_ns / MS:+8.2f} +- {hop.bound_ns / MS:.2f}"
+            apart = f"{hop.apart_ns / 1e3:+11.1f} +- {hop.apart_bound_ns / 1e3:.1f}"
+            lines.append(f"{kvm:<6} {qemu:<9} {hop.number} {hop.source}->{hop.target}  {hop.stopped_ms:<8.0f}  {gain:<17}  "
+                         f"{apart:<18}  {largest(hop):<13}  {count(hop):<6}  {hop.reads * len(CLOCKS)}")
     lines += ["stopped: from QEMU's STOP on the source to its RESUME on the target.",
-              "gained: against the physical machine's clock. QEMU resumes the guest's clock at the value it saved, so that what",
-              "passes between saving and resuming is lost on either KVM.",
+              "gained: against the physical machine's clock; the clock is what programs have, on the clocksource tsc.",
+              "KVM clock against the TSC: by how much the guest's two clocks have parted in the hop.",
               "steps back: seen by any vCPU, against all that any vCPU has read before."]
     return "\n".join(lines)
 
@@ -261,6 +305,9 @@ def report(directory, kvm):
     check_gaps(samples, hops, here)
     parts = stays(samples, hops)
     fit = measure(hops, parts)
+    walls = read_walls(os.path.join(here, "walls.tsv"))
+    for hop in hops:
+        hop.wall_ns = (walls[hop.target][0] - walls[hop.source][1], walls[hop.target][1] - walls[hop.source][0])
     share_out(hops, samples)
     origin = write_curve(os.path.join(here, "curve.tsv"), hops, parts, fit)
     return hops, [row(kvm, hop, origin) for hop in hops]
@@ -269,11 +316,24 @@ def report(directory, kvm):
 def verdict(directory, runs):
     """What makes the demo fail, in words."""
     faults = []
-    for kvm, hops in runs:
-        faults += [f"{kvm}: {line}" for line in splats(os.path.join(directory, kvm))]
-        faults += [f"{kvm}, hop {hop.number}: time went back {count(hop)} times, by up to {largest(hop)} ns"
-                   for hop in hops if kvm == "ours" and count(hop)]
+    for name, hops in runs:
+        kvm, qemu = RUNS[name]
+        faults += [f"{name}: {line}" for line in splats(os.path.join(directory, name))]
+        for hop in hops:
+            if kvm == "ours" and count(hop):
+                faults.append(f"{name}, hop {hop.number}: time went back {count(hop)} times, by up to {largest(hop)} ns")
+            if qemu == "patched":
+                faults += [f"{name}, hop {hop.number}: {text}" for text in lost(hop)]
     return faults
+
+
+def lost(hop):
+    """What a hop may not do where clock and TSC are carried together: gain anything but what the wall clocks disagree about."""
+    if not hop.wall_ns[0] - hop.bound_ns <= hop.gain_ns <= hop.wall_ns[1] + hop.bound_ns:
+        yield (f"the guest's clock gained {hop.gain_ns / MS:+.3f} +- {hop.bound_ns / MS:.3f} ms, the wall clocks differ by "
+               f"{hop.wall_ns[0] / MS:.3f} to {hop.wall_ns[1] / MS:.3f}")
+    if abs(hop.apart_ns) > hop.apart_bound_ns:
+        yield f"KVM clock and TSC parted by {hop.apart_ns:+.0f} +- {hop.apart_bound_ns:.0f} ns"
 
 
 def conclude(path, lines, text, faults):

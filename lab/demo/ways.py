@@ -17,92 +17,24 @@ The hosts' CLOCK_REALTIME comes from an RTC of one second. It is set by this mac
 
 import json
 import os
-import subprocess
 import sys
 
-from hosts import ADDRESS, DemoError, Host, Lab, run_lab
+from hosts import ADDRESS, Lab, TimedHost, both, run_lab
 
 WAYS = {"stock": ("plain", "documented"), "ours": ("plain", "documented", "exact")}
 VCPUS = 2
 RUN_MS = 700            # the guest, on each host
 PAUSE_S = 1             # between save and restore
-ASK_CYCLES = 1000       # how far apart the bounds of a TSC's constant should be, if this machine is not busy
-ENOUGH_CYCLES = 10000   # how far apart they may be without another try
-ASK_TRIES = 4
 PORT = 4445             # in the network of the two hosts; the physical machine never sees it
-SHARED_BYTES = 1 << 20
 
 
-def both(one, two):
-    """The bounds of a constant that was found twice: what both allow. Should it have moved, what either allows."""
-    low, high = max(one[0], two[0]), min(one[1], two[1])
-    return (low, high) if low <= high else (min(one[0], two[0]), max(one[1], two[1]))
-
-
-class ToolHost(Host):
-    """A host that runs the tools, with a piece of memory that this machine shares with it."""
-
-    def __init__(self, name, lab):
-        super().__init__(name, lab)
-        self.said = None
-        self.shared = f"{name}.shared"
-        with open(self.shared, "wb") as file:
-            file.truncate(SHARED_BYTES)
-
-    def devices(self):
-        return ["-object", f"memory-backend-file,id=shared,mem-path={self.shared},size={SHARED_BYTES},share=on",
-                "-device", "ivshmem-plain,memdev=shared"]
-
-    def on_control(self, text, when):
-        word, _, rest = text.partition(" ")
-        if word == "said":
-            self.said = rest
-        else:
-            super().on_control(text, when)
-
-    def tell(self, file):
-        self.said = None
-        self.run(f"tell {file}")
-        return self.said
-
-    def output(self, command, limit=20):
-        self.run(f"{command} >said", limit)
-        return self.tell("said")
+class ToolHost(TimedHost):
+    """A host that runs the tool."""
 
     def tool(self, arguments, limit=60):
         """Run the tool kvmclock; what it has to say."""
         self.run(f"./kvmclock {arguments} --json >said 2>/dev/console", limit)
         return json.loads(self.tell("said"))
-
-    def constant(self):
-        """Physical TSC minus this host's: between which bounds. On a busy machine, what several tries allow."""
-        bounds = self.ask_once()
-        for _ in range(ASK_TRIES - 1):
-            if bounds[1] - bounds[0] <= ENOUGH_CYCLES:
-                break
-            bounds = both(bounds, self.ask_once())
-        return bounds
-
-    def ask_once(self):
-        with open(self.shared, "r+b") as file:
-            file.write(bytes(4096))
-        self.run('./hostclock answer "$(shared_memory)" & answer=$!')
-        # With no more right to a processor than the host that is to answer.
-        asked = subprocess.run(["./hostclock", "ask", self.shared, str(ASK_CYCLES)], capture_output=True, text=True, timeout=60,
-                               check=False, preexec_fn=lambda: self.settle(opposite=True))
-        if asked.returncode:
-            raise DemoError(f"host {self.name} does not answer for its TSC: {asked.stderr.strip()}")
-        self.run("wait $answer")
-        low, high, _ = map(int, asked.stdout.split())
-        return low, high
-
-    def set_wall_clock(self, cycles_to_ns):
-        """To what this machine's shows now."""
-        low, high = self.constant()
-        tsc, realtime = map(int, self.output("./hostclock now").split())
-        true_tsc, true_realtime = self.lab.wall_clock
-        passed = cycles_to_ns(tsc + (low + high) // 2 - true_tsc)
-        self.run(f"./hostclock shift {true_realtime + passed - realtime}")
 
 
 class WaysLab(Lab):
@@ -112,12 +44,7 @@ class WaysLab(Lab):
 
     def __init__(self, nice, name):
         super().__init__(nice, name)
-        now = subprocess.run(["./hostclock", "now"], check=True, capture_output=True, timeout=10).stdout
-        self.wall_clock = tuple(map(int, now.split()))
         self.hops = []
-
-    def cycles_to_ns(self, cycles):
-        return cycles * 1_000_000 // self.khz
 
     def constants(self):
         return {name: host.constant() for name, host in self.hosts.items()}
@@ -127,7 +54,7 @@ class WaysLab(Lab):
             host.start(bzimage)
             self.progress.say(f"host {name} is up")
         for host in self.hosts.values():
-            host.set_wall_clock(self.cycles_to_ns)
+            host.set_wall_clock()
         up_a, up_b = self.uptimes()
         self.progress.say(f"wall clocks are set; monotonic clocks are {up_a:.1f} s and {up_b:.1f} s")
 

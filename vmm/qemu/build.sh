@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # Build QEMU with the series: out/qemu/BASE/build/qemu-system-x86_64, for x86 guests and with few devices. Incremental.
+#
+#   vmm/qemu/build.sh                           what 'make qemu' does
+#   vmm/qemu/build.sh configure TREE DIRECTORY  no more than configure, for a tree of one's own
 set -euo pipefail
 . "$(dirname "$0")/../../lab/common.sh"
 
-TREE=${1:-$OURS}
-BUILD=${2:-$WORKDIR/build}
+TREE=${2:-$OURS}
+BUILD=${3:-$WORKDIR/build}
 
 configure() {
 	mkdir -p "$BUILD"
 	cd "$BUILD"
+	cp "$ROOT/vmm/qemu/devices.mak" "$TREE/configs/devices/x86_64-softmmu/kvmclock.mak"
 	"$TREE/configure" --cc='ccache gcc' --target-list=x86_64-softmmu --without-default-features --without-default-devices \
+		--with-devices-x86_64=kvmclock \
 		--enable-kvm --enable-tcg --enable-fdt=system --disable-docs --disable-tools --disable-guest-agent \
 		--disable-werror --with-git-submodules=ignore --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 }
@@ -17,6 +22,7 @@ configure() {
 need ninja meson gcc ccache pkg-config
 [ -x "$TREE/configure" ] || die "the series is not applied" "Run 'make apply VMM=qemu BASE=$BASE' first."
 need_disk 2 "$OUT"
-lock "qemu-build-$BASE"
+[ $# -gt 0 ] || lock "qemu-build-$BASE"
 [ -f "$BUILD/build.ninja" ] || run "configuring QEMU" "$LOGS/qemu-configure.log" configure
+[ "${1:-}" != configure ] || exit 0
 run "QEMU $BASE" "$LOGS/qemu-build.log" ninja -C "$BUILD" -j "$JOBS" qemu-system-x86_64
