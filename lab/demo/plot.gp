@@ -17,7 +17,7 @@ part(ms) = abs(ms) < 1 ? sprintf("%+.3f", ms) : sprintf("%+.0f", ms)
 apart(run) = sprintf("its two clocks part by %s and %s ms", part(cell(run, 1, APART)), part(cell(run, 2, APART)))
 back(count, largest) = count == 0 ? "no step back" : \
 	sprintf("%.0f step%s back, the largest %.0f ns,", count, count == 1 ? "" : "s", largest)
-summary(run) = sprintf("%s\n%s in %.0f million readings", apart(run), \
+summary(run) = sprintf("{/=11 %s}\n{/=11 %s in %.0f million readings}", apart(run), \
 	back(cell(run, 1, COUNT) + cell(run, 2, COUNT), \
 	     cell(run, 1, LARGEST) > cell(run, 2, LARGEST) ? cell(run, 1, LARGEST) : cell(run, 2, LARGEST)), \
 	(cell(run, 1, READINGS) + cell(run, 2, READINGS)) / 1e6)
@@ -62,7 +62,7 @@ do for [kind in "png svg"] {
 		"The guest's clock is the TSC; the other one is kvmclock."
 	do for [i = 1:words(runs)] {
 		run = word(runs, i)
-		set title "{/:Bold=14 " . name(run) . "}\n{/=11 " . summary(run) . "}" textcolor rgb colour(run) offset 0, 0.3
+		set title "{/:Bold=14 " . name(run) . "}\n" . summary(run) textcolor rgb colour(run) offset 0, 0.3
 		set xlabel "true time, by the physical machine's clock (s)" textcolor rgb ink
 		if (i == 1) { set ylabel "guest's clock − true time (ms)" textcolor rgb ink offset 0.5, 0 }
 		else { unset ylabel }
