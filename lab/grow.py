@@ -85,12 +85,12 @@ def follow(hunks, old, new, where):
 def refresh(series, old):
     """old: {path: text}, the repository's files that the diffs fit. Returns the names of the diffs that were written."""
     actions = [(commit, argument) for commit in series.commits for verb, argument in commit.actions if verb == 'grow']
-    new = {path: (apply.ROOT / path).read_text() for path in old}
+    new = {path: (apply.HOME / path).read_text() for path in old}
     written = {}
     for commit, name in reversed(actions):
         out = []
         for path, hunks in series.steps(commit, name).items():
-            now = new.setdefault(path, (apply.ROOT / path).read_text())
+            now = new.setdefault(path, (apply.HOME / path).read_text())
             was = old.setdefault(path, now)
             followed = follow(hunks, was.split('\n'), now.split('\n'), f'{commit.name}: {path}')
             old[path] = edits.step(was, edits.backwards(hunks), path)
@@ -104,7 +104,7 @@ def refresh(series, old):
 
 
 def at_revision(path, revision):
-    done = subprocess.run(['git', '-C', str(apply.ROOT), 'show', f'{revision}:{path}'], stdout=subprocess.PIPE,
+    done = subprocess.run(['git', '-C', str(apply.HOME), 'show', f'{revision}:./{path}'], stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True)
     return done.stdout if done.returncode == 0 else None
 
@@ -123,7 +123,7 @@ def last_fit(series, revision):
     found = {}
     for path in series.growth:
         saved = series.grown / path
-        texts = [(apply.ROOT / path).read_text(), saved.read_text() if saved.exists() else None, at_revision(path, revision)]
+        texts = [(apply.HOME / path).read_text(), saved.read_text() if saved.exists() else None, at_revision(path, revision)]
         found[path] = next((text for text in texts if text is not None and fits(series, path, text)), None)
         if found[path] is None:
             raise apply.Stop(f'{path}: the diffs fit neither what lab/apply.py ran on last nor {revision}')
@@ -134,7 +134,7 @@ def main(arguments):
     if not arguments or len(arguments) < 2 and arguments[0] != 'refresh':
         sys.exit(__doc__)
     base = os.environ.get('BASE', '7.3')
-    series = apply.Series(base, apply.OUT / base / 'ours')
+    series = apply.Series(base, apply.TREES / base / 'ours')
     if arguments[0] == 'refresh':
         for name in refresh(series, last_fit(series, *(arguments[1:] or ['HEAD']))):
             print(f'series/{name}: written anew')

@@ -153,6 +153,12 @@ class Diffs(unittest.TestCase):
         with self.assertRaisesRegex(edits.Failed, '2 places'):
             self.apply('a\nb\nc\nb\n', '@@ -1 +1,2 @@\n b\n+x\n')
 
+    def test_follows_the_hunk_before_it(self):
+        diff = '@@ -1 +1,2 @@\n a\n+x\n@@ -2 +3,2 @@\n b\n+y\n'
+        self.assertEqual(self.apply('0\na\nb\nc\nb\n', diff), '0\na\nx\nb\ny\nc\nb\n')
+        with self.assertRaisesRegex(edits.Failed, 'hunk 2 .* .2 places'):
+            self.apply('0\na\nc\nb\nb\n', diff)
+
     def test_more_context_than_one_line(self):
         with self.assertRaisesRegex(edits.Failed, 'more than one line of context'):
             self.apply('a\nb\nc\n', '@@ -1,2 +1,3 @@\n a\n b\n+x\n')
@@ -222,7 +228,8 @@ class Growth(unittest.TestCase):
         for command in (['init', '-q'], ['add', '.'], ['-c', 'user.name=x', '-c', 'user.email=x@y', 'commit', '-qmbase'],
                         ['tag', 'base']):
             subprocess.run(['git', '-C', self.tree, *command], check=True)
-        for name, value in ('ROOT', self.root), ('OUT', self.root / 'out'):
+        out = self.root / 'out'
+        for name, value in ('ROOT', self.root), ('HOME', self.root), ('OUT', out), ('TREES', out):
             patch = mock.patch.object(apply, name, value)
             patch.start()
             self.addCleanup(patch.stop)
@@ -279,7 +286,7 @@ class Growth(unittest.TestCase):
 
     def test_other_edits_of_the_file_stop(self):
         self.put('series/0003-c/apply', 'grow grow.diff\ndiff late.diff\n')
-        self.put('late.diff', '--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+A\n')
+        self.put('series/0003-c/late.diff', '--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+A\n')
         with self.assertRaisesRegex(apply.Stop, 'f: what the commits add up to is not the file of the repository'):
             self.make()
 
