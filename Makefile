@@ -46,6 +46,14 @@ check-deb: deb build ## install, upgrade and remove the packages, and boot Debia
 check-deb-short: deb build ## the same for one kernel, without DKMS, and with few tests: what .ci/run does
 	@packaging/check.sh $(RELEASE) short
 
+.PHONY: check-qemu
+check-qemu: build qemu ## guests under QEMU, Debian's and patched, migrated, paused, saved, reset (TEST="CASE..." only these)
+	@vmm/qemu/tests/run.sh $(TEST)
+
+.PHONY: check-qemu-short
+check-qemu-short: build qemu ## the same for few guests: what .ci/run does
+	@vmm/qemu/tests/run.sh short
+
 .PHONY: fuzz
 fuzz: setup ## the fuzzers in user space, lab/fuzz/ (TEST="NAME..." only these, RUNS=N that many inputs)
 	@lab/fuzz.sh $(TEST)

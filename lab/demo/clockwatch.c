@@ -26,6 +26,13 @@
  * clock is read between the arrival of the request and the departure of the
  * answer, so the two times that the outermost machine notes enclose the
  * reading, whatever the latency of the port.
+ *
+ * "T SEQ\n", which starts no threads, is answered with
+ *
+ *   T SEQ MONO, then per reading, in their order, VCPU TSC0 PAGE TSC1
+ *
+ * one of each vCPU that is online, and of the first one again; PAGE is from
+ * between the two readings of the TSC.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,6 +52,7 @@
 
 #define MAX_VCPUS	8
 #define NSEC_PER_SEC	1000000000ull
+#define TRIES		20
 
 enum { RAW, MONO, PAGE, NR_CLOCKS };
 
@@ -160,13 +168,18 @@ static void check_clock(int clock, int cpu)
 	}
 }
 
-static void pin(int cpu)
+static bool try_pin(int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void pin(int cpu)
+{
+	if (!try_pin(cpu))
 		die("sched_setaffinity");
 }
 
@@ -250,6 +263,45 @@ static void answer(FILE *out, unsigned long seq)
 		die("answer");
 }
 
+/* The narrowest of several: nobody came between. */
+static void answer_vcpu(FILE *out, int cpu)
+{
+	__u64 least = ~0ull, tsc0 = 0, tsc1 = 0, page = 0, before, now, after;
+	int i;
+
+	for (i = 0; i < TRIES; i++) {
+		before = __rdtsc();
+		_mm_lfence();
+		now = read_clock(PAGE, cpu);
+		_mm_lfence();
+		after = __rdtsc();
+		if (after - before >= least)
+			continue;
+
+		least = after - before;
+		tsc0 = before;
+		page = now;
+		tsc1 = after;
+	}
+	fprintf(out, " %d %llu %llu %llu", cpu, tsc0, page, tsc1);
+}
+
+/* vCPUs come by hot plug, so that the number of them is none that was found once. */
+static void answer_vcpus(FILE *out, unsigned long seq)
+{
+	int cpu;
+
+	fprintf(out, "T %lu %llu", seq, read_clock(MONO, 0));
+	for (cpu = 0; cpu < MAX_VCPUS; cpu++)
+		if (try_pin(cpu))
+			answer_vcpu(out, cpu);
+	pin(0);
+	answer_vcpu(out, 0);
+	fputc('\n', out);
+	if (fflush(out))
+		die("answer");
+}
+
 static void start_watching(void)
 {
 	int i;
@@ -280,6 +332,10 @@ static void serve(const char *port)
 	fflush(out);
 	for (;;) {
 		if (fgets(line, sizeof(line), in)) {
+			if (line[0] == 'T') {
+				answer_vcpus(out, strtoul(line + 1, NULL, 10));
+				continue;
+			}
 			if (!watching)
 				start_watching();
 			watching = true;

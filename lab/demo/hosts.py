@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 
-EMULATOR_LIMIT_S = 400
 ASK_CYCLES = 1000       # how far apart the bounds of a TSC's constant should be, if this machine is not busy
 ENOUGH_CYCLES = 10000   # how far apart they may be without another try
 ASK_TRIES = 4
@@ -125,7 +124,7 @@ class Host:
         # No emulator outlives its limit or this program.
         with open(f"emulator-{self.name}.log", "wb") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", str(EMULATOR_LIMIT_S)] + emulator,
+                ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", str(self.lab.LIMIT_S)] + emulator,
                 preexec_fn=self.settle,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         for line in self.lines:
@@ -240,6 +239,7 @@ class Lab:
     """The two hosts, and the loop that serves them."""
 
     HOST = Host
+    LIMIT_S = 400       # no emulator lives longer
 
     def __init__(self, nice, name):
         self.nice, self.progress = nice, Progress(name)     # the emulators' niceness

@@ -4,6 +4,7 @@
 #
 #   lab/demo/images.sh TREE DIRECTORY     KVM's modules are those of TREE
 #   lab/demo/images.sh ways DIRECTORY     for lab/demo/ways.py: mainline's and our modules, and the tool kvmclock
+#   lab/demo/images.sh qemu DIRECTORY     for vmm/qemu/tests/: mainline's and our modules, a guest, a disk for its snapshots
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo
@@ -16,7 +17,15 @@ skeleton() {
 	rm -rf "$1"
 	mkdir -p "$1/bin" "$1/dev"
 	cp "$(command -v busybox)" "$1/bin/busybox"
-	install -m 755 "$HERE/$2" "$1/init"
+	install -m 755 "$2" "$1/init"
+}
+
+# guest INIT: its kernel, which is the hosts' own, and its initrd, for the hosts
+guest() {
+	skeleton "$dir/guest" "$1"
+	cp "$dir/clockwatch" "$dir/guest/"
+	pack "$dir/guest" "$dir/host/guest/guest.gz"
+	cp "$STOCK/arch/x86/boot/bzImage" "$dir/host/guest/"
 }
 
 # pack DIR FILE: owned by root, whoever packs it
@@ -39,21 +48,27 @@ compile() { gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$1" "$HERE/$1.c"; }
 
 compile clockwatch
 compile hostclock
-skeleton "$dir/host" host-init
+skeleton "$dir/host" "$HERE/host-init"
 mkdir -p "$dir/host/guest"
 install -m 755 "$HERE/host-loop" "$dir/host/guest/"
 cp "$dir/hostclock" "$dir/host/guest/"
-if [ "$tree" = ways ]; then
-	[ -x "$tools/kvmclock" ] || die "$tools/kvmclock is not there" "Run 'make' first."
+case $tree in
+ways | qemu)
 	modules "$STOCK" "$dir/host/guest/stock"
 	modules "$OURS" "$dir/host/guest/ours"
+	;;
+*) modules "$tree" "$dir/host/kvm" ;;
+esac
+case $tree in
+ways)
+	[ -x "$tools/kvmclock" ] || die "$tools/kvmclock is not there" "Run 'make' first."
 	cp "$tools/kvmclock" "$dir/host/guest/"
-else
-	skeleton "$dir/guest" guest-init
-	cp "$dir/clockwatch" "$dir/guest/"
-	pack "$dir/guest" "$dir/guest.gz"
-	modules "$tree" "$dir/host/kvm"
-	cp "$STOCK/arch/x86/boot/bzImage" "$dir/guest.gz" "$dir/host/guest/"
-fi
+	;;
+qemu)
+	guest "$ROOT/vmm/qemu/tests/guest-init"
+	qemu-img create -q -f qcow2 "$dir/host/guest/disk.qcow2" 256M
+	;;
+*) guest "$HERE/guest-init" ;;
+esac
 pack "$dir/host" "$dir/host.gz"
 rm -rf "$dir/guest" "$dir/host"

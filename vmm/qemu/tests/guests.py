@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot two emulated AMD hosts, put guests under QEMU through what vmm/qemu/tests/cases.py says, and note their clocks.
+
+    vmm/qemu/tests/guests.py DIRECTORY BZIMAGE PATCHED CASE...
+
+DIRECTORY holds host.gz (lab/demo/images.sh qemu) and gets steps.jsonl, walls.jsonl, the consoles and the sockets. PATCHED is the
+QEMU with our series; Debian's is the one in the path. Before and after each step, the guest is asked for its clocks a number of
+times. The readings lie between the two times that are noted here, by CLOCK_MONOTONIC_RAW, which is the truth.
+"""
+
+import json
+import os
+import shlex
+import sys
+import time
+
+import cases
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../lab/demo"))
+# pylint: disable=wrong-import-position
+from hosts import ADDRESS, DemoError, now_ns, run_lab       # noqa: E402
+from migrate import MIGRATION_PORT, GuestHost, MigrationLab     # noqa: E402
+
+READINGS = 12           # of which the report takes what they allow together
+PATIENCE_S = 60         # for all of them
+RETRY_S = 3             # when a request went to a guest that was not there
+PAUSE_S = 1.5           # that a guest is stopped, where it is for a time of our choice
+SLOW_BYTES = 8 << 20    # bandwidth until a migration is switched to postcopy
+HOP_LIMIT_S = 120
+SPARE = 1               # vCPUs to be plugged in
+
+
+class TestHost(GuestHost):
+    """A host whose guest is asked for its clocks when somebody wants to know."""
+
+    def on_clock(self, text, when):
+        if text.startswith("T "):
+            self.lab.on_reading([int(field) for field in text.split()[1:]], when)
+        else:
+            super().on_clock(text, when)
+
+    def hmp(self, line, limit=120):
+        said = self.ask("human-monitor-command", limit, **{"command-line": line}).strip()
+        if said:
+            raise DemoError(f"'{line}' on host {self.name}: {said}")
+
+
+class TestLab(MigrationLab):
+    """The hosts, one guest at a time, and what was noted of each step."""
+
+    HOST = TestHost
+    LIMIT_S = 1500
+
+    def __init__(self, nice, name):
+        super().__init__(nice, name)
+        self.programs, self.case, self.at = {}, None, None
+        self.readings, self.states = [], []
+        self.steps = open("steps.jsonl", "w", encoding="ascii")
+
+    def on_run_state(self, name, state, when):
+        self.states.append((when, state))
+
+    def stopped(self):
+        """From the first STOP to the last RESUME, as they arrived here, in ns."""
+        stops = [when for when, state in self.states if state == "STOP"]
+        resumes = [when for when, state in self.states if state == "RESUME"]
+        return max(resumes) - min(stops) if stops and resumes else 0
+
+    def on_reading(self, fields, when):
+        number, mono, *rest = fields
+        self.readings.append({"sent": self.sent[number], "received": when, "mono": mono,
+                              "vcpus": [rest[i:i + 4] for i in range(0, len(rest), 4)]})
+
+    def read_clocks(self, vcpus):
+        """From the guest where it is: some readings, all with that many vCPUs; those with fewer are of before a hot plug."""
+        self.readings = []
+        asked, have, end = 0, -1, time.monotonic() + PATIENCE_S
+
+        def enough():
+            nonlocal asked, have
+            good = [reading for reading in self.readings if len(reading["vcpus"]) == vcpus + 1]
+            if len(self.readings) != have or now_ns() > asked + RETRY_S * 1_000_000_000:
+                have, asked = len(self.readings), now_ns()
+                self.at.clock.send(f"T {self.next_request()}")
+            return len(good) >= READINGS
+        self.wait(enough, end - time.monotonic(), f"{vcpus} vCPUs of the guest on host {self.at.name} to tell their clocks")
+        return [reading for reading in self.readings if len(reading["vcpus"]) == vcpus + 1][:READINGS]
+
+    def use(self, vmm):
+        """The VMM that the next host starts."""
+        program, *arguments = cases.VMMS[vmm]
+        vcpus = self.case.vcpus
+        self.vmm = (shlex.quote(self.programs[program]), *arguments, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
+                    f'-append "$arguments test.clocksource={self.case.clocksource}"',
+                    "-drive if=none,id=disk,format=qcow2,file=disk.qcow2")
+
+    def begin(self, case):
+        self.case, self.at, self.hello = case, self.hosts["A"], None
+        for host in self.hosts.values():
+            host.run(f"load_kvm {case.kvm}")
+        self.use(case.vmm)
+        self.at.start_vmm()
+        self.lab_hello()
+
+    def end(self):
+        self.at.end_vmm()
+        for host in self.hosts.values():
+            host.run("unload_kvm")
+
+    def other(self):
+        return self.hosts["B" if self.at.name == "A" else "A"]
+
+    def capabilities(self, host, names):
+        host.ask("migrate-set-capabilities", capabilities=[{"capability": name, "state": True} for name in names])
+
+    def start_hop(self, vmm, *capabilities):
+        """Have the other host wait for the guest; returns it."""
+        target = self.other()
+        self.use(vmm)
+        if capabilities:
+            target.start_vmm("-incoming defer")
+            for host in (self.at, target):
+                self.capabilities(host, capabilities)
+            target.ask("migrate-incoming", uri=f"tcp:0:{MIGRATION_PORT}")
+        else:
+            target.await_guest()
+        self.states.clear()
+        return target
+
+    def migrate_to(self, target):
+        self.at.ask("migrate", uri=f"tcp:{ADDRESS[target.name]}:{MIGRATION_PORT}")
+
+    def arrive(self, target):
+        self.migrated(self.at)
+        self.wait(lambda: any(state == "RESUME" for _, state in self.states), 30, f"the guest to go on on host {target.name}")
+        self.at.end_vmm()
+        self.at = target
+
+    def precopy(self, vmm):
+        target = self.start_hop(vmm)
+        self.migrate_to(target)
+        self.arrive(target)
+
+    def status(self):
+        return self.at.ask("query-migrate").get("status")
+
+    def until(self, *statuses):
+        end = time.monotonic() + HOP_LIMIT_S
+        while self.status() not in statuses:
+            if time.monotonic() > end:
+                raise DemoError(f"waited {HOP_LIMIT_S} s for the migration to be {' or '.join(statuses)}")
+            self.stay(0.02)
+
+    def postcopy(self, vmm):
+        """The guest goes on on the other host before its memory is there."""
+        target = self.start_hop(vmm, "postcopy-ram")
+        self.at.ask("migrate-set-parameters", **{"max-bandwidth": SLOW_BYTES})
+        self.migrate_to(target)
+        self.until("active")
+        self.at.ask("migrate-start-postcopy")
+        self.arrive(target)
+        with open("migrations.json", encoding="ascii") as log:
+            info = json.loads(log.readlines()[-1])
+        if not info["ram"].get("postcopy-bytes"):
+            raise DemoError("the migration ended before it was switched to postcopy")
+
+    def refused(self, vmm):
+        """The other host's QEMU does not know what is sent, and ends; the guest goes on where it was."""
+        target = self.start_hop(vmm, "return-path")
+        self.migrate_to(target)
+        self.until("failed")
+        target.run("vmm_ended || true")
+        self.wait(lambda: any(state == "RESUME" for _, state in self.states), 30, "the guest to go on where it was")
+
+    def pause(self, _vmm):
+        self.at.ask("stop")
+        self.stay(PAUSE_S)
+        self.at.ask("cont")
+
+    def snapshot(self, _vmm):
+        """Saved, gone on, and taken back to where it was."""
+        self.at.hmp("savevm one")
+        self.stay(PAUSE_S)
+        self.at.hmp("loadvm one")
+        self.at.hmp("delvm one")
+
+    def restart(self, vmm):
+        """Paused, saved, and loaded by another process."""
+        self.at.ask("stop")
+        self.stay(PAUSE_S)
+        self.at.hmp("savevm one")
+        self.at.end_vmm()
+        self.use(vmm)
+        self.at.start_vmm("-S -loadvm one")
+        self.at.ask("cont")
+        self.at.hmp("delvm one")
+
+    def plug(self, _vmm):
+        free = [cpu for cpu in self.at.ask("query-hotpluggable-cpus") if "qom-path" not in cpu]
+        self.at.ask("device_add", driver=free[0]["type"], id="plugged", **free[0]["props"])
+
+    def reset(self, _vmm):
+        self.hello = None
+        self.at.ask("system_reset")
+        self.lab_hello()
+
+    def step(self, number, step, vmm):
+        vcpus = self.case.vcpus
+        before = self.read_clocks(vcpus)
+        self.states.clear()
+        getattr(self, step.what)(vmm)
+        self.stay(0.2)
+        after = self.read_clocks(vcpus + SPARE if step.what == "plug" else vcpus)
+        print(json.dumps({"case": self.case.name, "step": number, "stopped": self.stopped(), "khz": self.khz,
+                          "before": before, "after": after}), file=self.steps, flush=True)
+
+    def run_case(self, case):
+        self.begin(case)
+        self.progress.say(f"{case.name}: the guest is up, {self.hello[2:]}")
+        vmm = case.vmm
+        for number, step in enumerate(case.steps):
+            if step.what in ("precopy", "postcopy"):
+                vmm = step.vmm or vmm
+            self.step(number, step, step.vmm or vmm)
+            self.progress.say(f"{case.name}: {step.what}, {vmm}")
+        self.end()
+
+    def note_walls(self):
+        with open("walls.jsonl", "a", encoding="ascii") as out:
+            print(json.dumps({name: host.wall_clock_error() for name, host in self.hosts.items()}), file=out)
+
+    def run(self, bzimage, patched, *names):
+        self.programs = {"debian": "qemu-system-x86_64", "patched": patched}
+        for name, host in self.hosts.items():
+            host.start(bzimage)
+            self.progress.say(f"host {name} is up")
+        for host in self.hosts.values():
+            host.set_wall_clock()
+        self.note_walls()
+        for case in cases.chosen(names):
+            self.run_case(case)
+        self.note_walls()
+        self.shut_down()
+
+    def close(self):
+        super().close()
+        self.steps.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_lab(TestLab, sys.argv[1], *map(os.path.abspath, sys.argv[2:4]), *sys.argv[4:]))

@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Say what the clocks of QEMU's guests gained, and judge it by the policies of vmm/qemu/tests/cases.py: a table, steps.tsv.
+
+    vmm/qemu/tests/report.py DIRECTORY CASE...     DIRECTORY is that of vmm/qemu/tests/guests.py
+
+A reading bounds deviation = guest's clock - true time from both sides, [clock - received, clock - sent]. That of a guest whose
+host runs it does not change (all hosts and guests were told one frequency), so that what all readings before a step allow
+together, and all after it, bound what was gained in between. By how much KVM clock and TSC parted is known much better: the
+one was read between two readings of the other.
+
+Prints a line a step, and "N passed, N failed, N skipped"; exits with 1 where something failed.
+"""
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+
+import cases
+
+MS, US = 1e6, 1e3
+EVENT_NS = 60 * MS      # by how much QEMU's STOP and RESUME come late, one more than the other
+AGREE_NS = 20 * US      # between KVM clock and TSC beside the readings' own width: the hosts' emulated TSCs are not better
+RATE_NS = 500 * US      # what truth and guest may part by within a step
+LOST_LEAST_NS = MS      # what a migration by QEMU's old ways loses at least
+SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace:|\bRIP:|INFO: (possible|suspicious|task|rcu)|rcu: INFO|UBSAN|KASAN|"
+                   r"Kernel panic|general protection|unchecked MSR|soft lockup")
+
+
+class ReportError(Exception):
+    """The run is not one that can be reported on."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A number that is known between two bounds."""
+    low: float
+    high: float
+
+    @property
+    def middle(self):
+        return (self.low + self.high) / 2
+
+    @property
+    def bound(self):
+        return (self.high - self.low) / 2
+
+    def __sub__(self, other):
+        return Span(self.low - other.high, self.high - other.low)
+
+
+def together(spans):
+    """What all allow. Where they contradict each other, as on a host whose emulated TSC was moved on, what is between them."""
+    low, high = max(span.low for span in spans), min(span.high for span in spans)
+    return Span(min(low, high), max(low, high))
+
+
+@dataclass
+class Clocks:
+    """What some readings say together: deviations from true time in ns, and how far apart things are."""
+    clock: Span
+    tsc: Span
+    mono: Span
+    apart: Span         # KVM clock less TSC, on the first vCPU
+    vcpus: int
+    unequal_ns: float   # by how much a vCPU's clock or TSC is behind what another one has shown before
+
+
+def tsc_ns(tsc, base, khz):
+    return (tsc - base) * MS / khz
+
+
+def behind(reading, khz):
+    """Within one reading, vCPUs are read one after the other: none may show less than the one before."""
+    pairs = list(zip(reading["vcpus"], reading["vcpus"][1:]))
+    return max([0] + [tsc_ns(one[3], two[1], khz) for one, two in pairs] + [one[2] - two[2] for one, two in pairs])
+
+
+def deviation(values):
+    """Of (earliest, latest reading, sent, received)."""
+    return together([Span(low - received, high - sent) for low, high, sent, received in values])
+
+
+def clocks(readings, base, khz):
+    firsts = [(reading["vcpus"][0], reading["sent"], reading["received"]) for reading in readings]
+    return Clocks(
+        clock=deviation([(page, page, sent, received) for (_, _, page, _), sent, received in firsts]),
+        tsc=deviation([(tsc_ns(tsc0, base, khz), tsc_ns(tsc1, base, khz), sent, received)
+                       for (_, tsc0, _, tsc1), sent, received in firsts]),
+        mono=deviation([(r["mono"], r["mono"], r["sent"], r["received"]) for r in readings]),
+        apart=together([Span(page - tsc_ns(tsc1, base, khz), page - tsc_ns(tsc0, base, khz))
+                        for (_, tsc0, page, tsc1), _, _ in firsts]),
+        vcpus=len(readings[0]["vcpus"]) - 1,
+        unequal_ns=max(behind(reading, khz) for reading in readings))
+
+
+@dataclass
+class Row:
+    case: cases.Case
+    step: cases.Step
+    vmm: str            # that the guest has after the step
+    stopped: float
+    clock: Span         # gained
+    tsc: Span
+    mono: Span
+    apart: Span         # by how much the two parted
+    plugged: int
+    unequal_ns: float
+    wall: float         # by how much the hosts' wall clocks may disagree
+
+    @property
+    def name(self):
+        return f"{self.case.name} {self.step.what}, {self.vmm}"
+
+
+def row(case, step, vmm, note, wall):
+    base, khz = note["before"][0]["vcpus"][0][1], note["khz"]
+    before, after = (clocks(note[when], base, khz) for when in ("before", "after"))
+    return Row(case, step, vmm, note["stopped"], after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono,
+               after.apart - before.apart, after.vcpus - before.vcpus, max(before.unequal_ns, after.unequal_ns), wall)
+
+
+def near(span, expected, slack):
+    return span.low - slack <= expected <= span.high + slack
+
+
+def gains(what, span, expected, slack):
+    if not near(span, expected, slack):
+        yield f"{what} gained {span.middle / MS:+.1f} +- {span.bound / MS:.1f} ms, not {expected / MS:+.1f}"
+
+
+def agree(row_):
+    if not near(row_.apart, 0, AGREE_NS):
+        yield f"KVM clock and TSC parted by {row_.apart.middle / US:+.1f} us"
+
+
+def all_gain(row_, clock, tsc, slack):
+    """KVM clock and TSC; and what programs of the guest see is its clocksource."""
+    yield from gains("the KVM clock", row_.clock, clock, slack)
+    yield from gains("the TSC", row_.tsc, tsc, slack)
+    yield from gains("CLOCK_MONOTONIC", row_.mono, tsc if row_.case.clocksource == "tsc" else clock, slack)
+
+
+def missed_counted(row_):
+    yield from all_gain(row_, 0, 0, RATE_NS + row_.wall)
+    yield from agree(row_)
+
+
+def missed_frozen(row_):
+    yield from all_gain(row_, -row_.stopped, -row_.stopped, EVENT_NS)
+    yield from agree(row_)
+    if row_.clock.high > -LOST_LEAST_NS:
+        yield "the KVM clock may have gone on"
+
+
+def missed_pause(row_):
+    yield from gains("the KVM clock", row_.clock, -row_.stopped, EVENT_NS)
+    yield from gains("the TSC", row_.tsc, 0, RATE_NS)
+
+
+def missed_lost(row_):
+    """Nobody promises how much; but this is what the tests of the other policies must tell apart."""
+    longest = row_.stopped + EVENT_NS
+    if row_.clock.low > -LOST_LEAST_NS or row_.clock.high < -longest:
+        yield f"the KVM clock gained {row_.clock.middle / MS:+.1f} ms, stopped for {row_.stopped / MS:.1f}"
+    if row_.tsc.high < -longest or row_.tsc.low > RATE_NS:
+        yield f"the TSC gained {row_.tsc.middle / MS:+.1f} ms, stopped for {row_.stopped / MS:.1f}"
+    if near(row_.apart, 0, AGREE_NS):
+        yield "KVM clock and TSC have not parted: somebody has moved them together"
+
+
+def missed_running(row_):
+    yield from all_gain(row_, 0, 0, RATE_NS)
+    yield from agree(row_)
+
+
+def missed_reboot(row_):
+    yield from gains("the KVM clock", row_.clock, 0, RATE_NS)
+
+
+MISSED = {cases.COUNTED: missed_counted, cases.FROZEN: missed_frozen, cases.PAUSE: missed_pause, cases.LOST: missed_lost,
+          cases.RUNNING: missed_running, cases.REBOOT: missed_reboot}
+
+
+def missed(row_):
+    yield from MISSED[row_.step.policy](row_)
+    if row_.unequal_ns > 0:
+        yield f"a vCPU is {row_.unequal_ns:.0f} ns behind another"
+    if row_.plugged != (row_.step.what == "plug"):
+        yield f"{row_.plugged} vCPUs more"
+
+
+def read_lines(path):
+    with open(path, encoding="ascii") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def wall_ns(directory):
+    """The most by which the hosts' wall clocks may have disagreed, by what was found before and after."""
+    found = read_lines(os.path.join(directory, "walls.jsonl"))
+    if len(found) != 2:
+        raise ReportError("the hosts' wall clocks are not known: the run is not complete")
+    return max(max(abs(a - b) for a in walls["A"] for b in walls["B"]) for walls in found)
+
+
+def read(directory, names):
+    """The rows, which must be all that were planned."""
+    wall = wall_ns(directory)
+    notes = {(note["case"], note["step"]): note for note in read_lines(os.path.join(directory, "steps.jsonl"))}
+    rows = []
+    for case in cases.chosen(names):
+        vmm = case.vmm
+        for number, step in enumerate(case.steps):
+            if (case.name, number) not in notes:
+                raise ReportError(f"{case.name}, step {number} ({step.what}) is missing")
+            if step.what in ("precopy", "postcopy"):
+                vmm = step.vmm or vmm
+            rows.append(row(case, step, vmm, notes.pop((case.name, number)), wall))
+    if notes:
+        raise ReportError(f"steps that nobody planned: {sorted(notes)}")
+    return rows
+
+
+def splats(directory):
+    for name in sorted(os.listdir(directory)):
+        if name.startswith(("host-", "guest-on-")) and name.endswith(".log"):
+            with open(os.path.join(directory, name), errors="replace", encoding="utf-8") as lines:
+                yield from (f"{name}: {line.strip()}" for line in lines if SPLAT.search(line))
+
+
+TABLE = "{:<8} {:<18} {:<6} {:<10} {:<9} {:<11} {:>8} {:>10} {:>10} {:>6} {:>13}"
+CAPTIONS = (("", "case", "", "step", "QEMU", "policy", "stopped", "KVM clock", "TSC", "+-", "parted by"),
+            ("", "", "vCPUs", "", "", "", "ms", "gained, ms", "gained, ms", "ms", "us"))
+HEADER = ("case", "kvm", "clocksource", "vcpus", "step", "qemu", "policy", "stopped_ms", "clock_gain_ms", "tsc_gain_ms", "mono_gain_ms",
+          "bound_ms", "parted_us", "parted_bound_us", "vcpu_behind_ns", "verdict")
+
+
+def cells(row_, verdict):
+    return (row_.case.name, row_.case.kvm, row_.case.clocksource, row_.case.vcpus, row_.step.what, row_.vmm, row_.step.policy,
+            f"{row_.stopped / MS:.1f}", *(f"{span.middle / MS:.3f}" for span in (row_.clock, row_.tsc, row_.mono)),
+            f"{max(row_.clock.bound, row_.tsc.bound) / MS:.3f}", f"{row_.apart.middle / US:.2f}", f"{row_.apart.bound / US:.2f}",
+            f"{row_.unequal_ns:.0f}", verdict)
+
+
+def line(row_, failed):
+    return TABLE.format("NOT OK" if failed else "ok", row_.case.name, row_.case.vcpus, row_.step.what, row_.vmm, row_.step.policy,
+                        f"{row_.stopped / MS:.0f}", f"{row_.clock.middle / MS:+.1f}", f"{row_.tsc.middle / MS:+.1f}",
+                        f"{max(row_.clock.bound, row_.tsc.bound) / MS:.1f}", f"{row_.apart.middle / US:+.1f}").rstrip()
+
+
+def report(directory, names):
+    rows, failed, table = read(directory, names), 0, []
+    for caption in CAPTIONS:
+        print(TABLE.format(*caption).rstrip())
+    for row_ in rows:
+        faults = list(missed(row_))
+        failed += bool(faults)
+        table.append(cells(row_, "failed" if faults else "ok"))
+        print(line(row_, faults))
+        for fault in faults:
+            print(f"         {fault}")
+    complaints = list(splats(directory))
+    for complaint in complaints:
+        print(f"NOT OK   {complaint}")
+    with open(os.path.join(directory, "steps.tsv"), "w", encoding="ascii") as out:
+        for values in [HEADER, *table]:
+            print(*values, sep="\t", file=out)
+    print(f"{len(rows) - failed} passed, {failed + len(complaints)} failed, 0 skipped")
+    return 1 if failed or complaints or not rows else 0
+
+
+def main():
+    try:
+        return report(sys.argv[1], sys.argv[2:])
+    except (OSError, ValueError, KeyError, IndexError, ReportError) as error:
+        print(f"NOT OK   {type(error).__name__}: {error}\n0 passed, 1 failed, 0 skipped")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
