@@ -71,7 +71,7 @@ bench-short: build ## the same for 1 to 64 vCPUs after a KVM_SET_CLOCK: no cost 
 ##@ Take it
 
 .PHONY: deb
-deb: apply ## Debian packages for exact kernels of Debian, the library, the tool: out/deb/ (RELEASE=trixie)
+deb: setup ## Debian packages for exact kernels of Debian, the library, the tool: out/deb/ (RELEASE=trixie)
 	@packaging/root.sh $(RELEASE)
 	@packaging/build.sh $(RELEASE)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Build the Debian packages for a release, in its root: packaging/build.sh RELEASE; out/deb/RELEASE-packages/*.deb
 #
-# The source package has, for each base of packaging/releases that is applied (make apply BASE=...), KVM with the series, and is
-# built against the headers of all kernels of the release that are of that very version.
+# The source package has, for each base of packaging/releases, KVM with the series, and is built against the headers of all kernels
+# of the release that are of that very version. FLAVOURS=amd64: of these flavours only.
 set -euo pipefail
 . "$(dirname "$0")/../lab/common.sh"
 . "$(dirname "$0")/inside.sh"
@@ -18,9 +18,8 @@ field() { awk -v r="$RELEASE" -v n="$1" '$1 == r { print $(NF - n) }' "$ROOT/pac
 kernels() {
 	local base version flavour kernel owner
 	for base in $(field 1); do
-		[ -d "$OUT/$base/ours" ] || continue
-		version=$(sed -n 's/^kernel: //p' "$OUT/$base/base.txt")
-		for flavour in $(field 0); do
+		version=$(sed -n 's/^name: Linux //p' "$OUT/$base/base.txt")
+		for flavour in ${FLAVOURS:-$(field 0)}; do
 			kernel=$(inside "$ROOTDIR" apt-cache search --names-only "^linux-headers-${version//./\\.}\\+deb[0-9.]+-$flavour\$" |
 				sed 's/^linux-headers-//; s/ .*//' | sort -V | tail -n 1)
 			[ -n "$kernel" ] || { warn "$RELEASE has no kernel $version of flavour $flavour"; continue; }
@@ -94,6 +93,10 @@ inputs() { (cd "$SOURCE" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0
 need rsync
 lock "deb-$RELEASE"
 SOURCE=$ROOTDIR/build/kvmclock
+for base in $(field 1); do
+	BASE=$base "$ROOT/lab/fetch.sh"
+	"$ROOT/lab/apply.py" "$base"
+done
 assemble
 if [ -f "$RESULT/.inputs" ] && cmp -s <(inputs) "$RESULT/.inputs"; then
 	info "the packages for $RELEASE are built"
