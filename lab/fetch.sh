@@ -113,6 +113,7 @@ get_source() {
 	rm -rf "${DL:?}"/*
 	(cd "$DL" && run "downloading the source of $PACKAGE $VERSION" "$LOGS/fetch-download.log" \
 		private_apt apt-get -q --download-only source "$PACKAGE=$VERSION")
+	SHA256=$(cat "$DL"/*.dsc | sha256sum | cut -d ' ' -f 1)
 	run "unpacking it" "$LOGS/fetch-dpkg.log" dpkg-source --no-check -x "$DL"/*.dsc "$TMP"
 	rm -rf "$TMP/.pc"
 }
@@ -165,9 +166,9 @@ record() {
 		echo "base: $BASE"
 		echo "version: $VERSION"
 		echo "source: $SOURCE"
-		echo "sha256: ${SHA256:-none, a tree of the user}"
+		echo "sha256: ${SHA256:-none}"
 		echo "tree: $(kgit -C "$TMP" rev-parse 'base^{tree}')"
-		echo "name: ${VMM:-Linux} $(version_of_tree)"
+		echo "${VMM:-kernel}: $(version_of_tree)"
 	} >"$TMP/.git/base.txt.tmp"
 	mv "$TMP/.git/base.txt.tmp" "$TMP/.git/base.txt"
 }

@@ -10,7 +10,7 @@ COVER=$SERIES/cover-letter
 base_note() {
 	local source
 	source=$(sed -n 's/^source: package \([^,]*\),.*/ (Debian'"'"'s \1 '"$(sed -n 's/^version: //p' "$BASETXT")"')/p' "$BASETXT")
-	printf 'Applies to %s%s,\nwhose git tree is %s.\n' "$(sed -n 's/^name: //p' "$BASETXT")" "$source" \
+	printf 'Applies to %s %s%s,\nwhose git tree is %s.\n' "${VMM:-Linux}" "$(sed -n "s/^${VMM:-kernel}: //p" "$BASETXT")" "$source" \
 		"$(sed -n 's/^tree: //p' "$BASETXT")"
 }
 

@@ -18,7 +18,7 @@ field() { awk -v r="$RELEASE" -v n="$1" '$1 == r { print $(NF - n) }' "$ROOT/pac
 kernels() {
 	local base version flavour kernel owner
 	for base in $(field 1); do
-		version=$(sed -n 's/^name: Linux //p' "$OUT/$base/base.txt")
+		version=$(sed -n 's/^kernel: //p' "$OUT/$base/base.txt")
 		for flavour in ${FLAVOURS:-$(field 0)}; do
 			kernel=$(inside "$ROOTDIR" apt-cache search --names-only "^linux-headers-${version//./\\.}\\+deb[0-9.]+-$flavour\$" |
 				sed 's/^linux-headers-//; s/ .*//' | sort -V | tail -n 1)
