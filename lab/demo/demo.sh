@@ -19,6 +19,7 @@ HERE=$ROOT/lab/demo DIR=$OUT/demo
 read -ra runs <<<"${DEMO_RUNS:-stock ours patched}"
 read -ra parts <<<"${DEMO_PARTS:-migration ways}"
 kernel=$STOCK/arch/x86/boot/bzImage
+PATCHED=$OUT/qemu/7.2/build/qemu-system-x86_64
 start=$SECONDS
 
 need qemu-system-x86_64 python3 gnuplot setpriv timeout gcc cpio busybox
@@ -56,7 +57,6 @@ finish() {
 }
 
 # The VMM of a run, and its arguments.
-PATCHED=$OUT/qemu/7.2/build/qemu-system-x86_64
 vmm_of() {
 	case $1 in
 	patched) echo "$PATCHED" -global kvmclock.guest-tsc=on ;;
