@@ -26,3 +26,8 @@ need_disk 2 "$OUT"
 [ -f "$BUILD/build.ninja" ] || run "configuring QEMU" "$LOGS/qemu-configure.log" configure
 [ "${1:-}" != configure ] || exit 0
 run "QEMU $BASE" "$LOGS/qemu-build.log" ninja -C "$BUILD" -j "$JOBS" qemu-system-x86_64
+# Run from where it is built, QEMU looks for firmware below there only: it is Debian's.
+for dir in qemu seabios; do
+	mkdir -p "$BUILD/qemu-bundle/usr/share"
+	[ -e "$BUILD/qemu-bundle/usr/share/$dir" ] || ln -s "/usr/share/$dir" "$BUILD/qemu-bundle/usr/share/$dir"
+done
