@@ -58,8 +58,9 @@ class Test:
 
 
 def read_tests():
-    """The rounds of lab/tests.list, each a list of tests."""
-    rounds = [[]]
+    """The rounds of lab/tests.list, each a list of tests; those that only the base has are in the first."""
+    own = LAB.parent / 'bases' / BASE / 'tests.list'
+    rounds = [[Test(*row) for row in table(own, 6)] if own.exists() else []]
     for row in table(LAB / 'tests.list', 6):
         if row == ['round', '-', '-', '-', '-', '-']:
             rounds.append([])
