@@ -8,7 +8,7 @@
 #   make check-slow                             what takes minutes by nature
 #   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests tools builds in seconds
 #
-# What there is to run: lab/tests.list. What the emulators cannot do: lab/known.list. A base may add to the two. Everything about a run is in
+# What there is to run: lab/tests.list, bases/BASE/tests.list. What the emulators cannot do: lab/known.list. Everything about a run is in
 # out/run/BASE/RUN: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
 # Measurements go to out/results/BASE-LAB-KVM.tsv; lab/table.py makes tables of them.
 set -euo pipefail

@@ -91,8 +91,7 @@ class Known:
 
 
 def read_known():
-    own = LAB.parent / 'bases' / BASE / 'known.list'
-    return Known(table(LAB / 'known.list', 5) + (table(own, 5) if own.exists() else []))
+    return Known(table(LAB / 'known.list', 5))
 
 
 def plan(lab, kvm, tier, only, rounds=None):
