@@ -138,7 +138,8 @@ kmake() {
 	local tree=$1 cc=gcc
 	shift
 	! command -v ccache >/dev/null || cc='ccache gcc'
-	plain_make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" CHECK="$ROOT/lab/sparse" LOCALVERSION= \
+	plain_make -C "$tree" -j"$JOBS" --no-print-directory CC="$cc" HOSTCC="$cc" \
+		CHECK="$ROOT/lab/sparse $(cat "$BASEDIR/sparse" 2>/dev/null || true)" LOCALVERSION= \
 		KBUILD_BUILD_USER=kvmclock KBUILD_BUILD_HOST=lab KBUILD_BUILD_TIMESTAMP=@0 "$@"
 }
 
