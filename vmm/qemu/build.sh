@@ -9,6 +9,20 @@ set -euo pipefail
 TREE=${2:-$OURS}
 BUILD=${3:-$WORKDIR/build}
 
+# No submodules and wheels from the network; the option has another name in later versions.
+offline() { grep -q -e '--with-git-submodules' "$TREE/configure" && echo --with-git-submodules=ignore || echo --disable-download; }
+
+# QEMU from 8.1 on says which meson it needs; Debian's source does not bring it along.
+need_meson() {
+	local wanted=0 have
+	[ ! -f "$TREE/pythondeps.toml" ] ||
+		wanted=$(sed -nE 's/^meson = .*accepted = ">=([0-9.]+)".*/\1/p' "$TREE/pythondeps.toml")
+	have=$(meson --version)
+	dpkg --compare-versions "$have" ge "$wanted" ||
+		die "QEMU $BASE cannot be built here: it needs meson $wanted, and this is $have" \
+		    "Debian 13 can build it. 'make series VMM=qemu BASE=$BASE' works anywhere."
+}
+
 configure() {
 	mkdir -p "$BUILD"
 	cd "$BUILD"
@@ -16,11 +30,12 @@ configure() {
 	"$TREE/configure" --cc='ccache gcc' --target-list=x86_64-softmmu --without-default-features --without-default-devices \
 		--with-devices-x86_64=kvmclock \
 		--enable-kvm --enable-tcg --enable-fdt=system --disable-docs --disable-tools --disable-guest-agent \
-		--disable-werror --with-git-submodules=ignore --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
+		--disable-werror "$(offline)" --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 }
 
 need ninja meson gcc ccache pkg-config
 [ -x "$TREE/configure" ] || die "the series is not applied" "Run 'make apply VMM=qemu BASE=$BASE' first."
+need_meson
 need_disk 2 "$OUT"
 [ $# -gt 0 ] || lock "qemu-build-$BASE"
 [ -f "$BUILD/build.ninja" ] || run "configuring QEMU" "$LOGS/qemu-configure.log" configure

@@ -27,8 +27,13 @@ verdict() {
 
 am() { kgit -C "$TREE" -c user.name=check -c user.email=check@localhost am -q "$1"; }
 
-# As users of QEMU's repository run it, in the tree.
-checkpatch() { (cd "$TREE" && perl scripts/checkpatch.pl --branch HEAD~..HEAD) | tee "$LOG/checkpatch.out" && ! grep -E '^(WARNING|ERROR)' "$LOG/checkpatch.out"; }
+# As users of QEMU's repository run it, in the tree. QEMU 10.0's warns of every change of Linux' headers, whoever made it.
+checkpatch() {
+	(cd "$TREE" && perl scripts/checkpatch.pl --branch HEAD~..HEAD) >"$LOG/checkpatch.out" || true
+	cat "$LOG/checkpatch.out"
+	grep -q '^total:' "$LOG/checkpatch.out" &&
+		! grep -E '^(WARNING|ERROR)' "$LOG/checkpatch.out" | grep -v 'imported from Linux, are you using scripts/update-linux-headers.sh'
+}
 
 # Whatever includes linux/kvm.h for these guests.
 build() {
@@ -60,10 +65,12 @@ vmstate_of() {
 
 same_vmstate() { diff <(vmstate_of "$LOG/before.json") <(vmstate_of "$LOG/after.json" without); }
 
+# Off unless asked for, or a guest could not go back to a QEMU without the series.
 properties() {
 	local said
 	said=$("$QEMU" -device kvmclock,help)
-	grep -F 'guest-tsc=<bool>' <<<"$said" && grep -F 'count-pauses=<OnOffAuto>' <<<"$said"
+	grep 'guest-tsc=<bool> .*(default: false)' <<<"$said" &&
+		grep 'count-pauses=<OnOffAuto> .*(default: "auto")' <<<"$said"
 }
 
 is_what_make_applied() { kgit -C "$TREE" diff --exit-code "$(kgit -C "$OURS" rev-parse 'series^{tree}')" HEAD; }
@@ -91,5 +98,5 @@ if [[ $("$DEBIANS" --version) == *" $BASE."* ]]; then
 	verdict "vmstate with the series" vmstate "$QEMU" "$LOG/after.json"
 	verdict "vmstate is Debian's but for the subsection" same_vmstate
 fi
-verdict "the device has the properties" properties
+verdict "the device has the properties, off by default" properties
 totals
