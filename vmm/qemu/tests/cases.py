@@ -47,7 +47,8 @@ POLICIES = (
     Step("precopy", COUNTED, "count"), Step("pause", COUNTED), Step("snapshot", COUNTED),
     Step("precopy", FROZEN, "freeze"), Step("pause", FROZEN), Step("restart", FROZEN))
 DEFAULTS = (
-    Step("pause", PAUSE), Step("precopy", COUNTED), Step("postcopy", COUNTED), Step("snapshot", FROZEN), Step("restart", FROZEN))
+    Step("pause", PAUSE), Step("precopy", COUNTED), Step("postcopy", COUNTED), Step("snapshot", FROZEN),
+    Step("restart", FROZEN))
 TODAY = (Step("pause", PAUSE), Step("precopy", LOST), Step("postcopy", LOST), Step("snapshot", LOST))
 PLUG, RESET = Step("plug", RUNNING), Step("reset", REBOOT)
 

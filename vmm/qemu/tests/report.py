@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Say what the clocks of QEMU's guests gained, and judge it by the policies of vmm/qemu/tests/cases.py: a table, steps.tsv.
+"""Say what the clocks of QEMU's guests gained, and judge it by the policies of cases.py: a table, steps.tsv.
 
     vmm/qemu/tests/report.py DIRECTORY CASE...     DIRECTORY is that of vmm/qemu/tests/guests.py
 
-A reading bounds deviation = guest's clock - true time from both sides, [clock - received, clock - sent]. That of a guest whose
-host runs it does not change (all hosts and guests were told one frequency), so that what all readings before a step allow
-together, and all after it, bound what was gained in between. By how much KVM clock and TSC parted is known much better: the
-one was read between two readings of the other.
+A reading bounds deviation = guest's clock - true time from both sides, [clock - received, clock - sent]. While a guest
+runs, it does not change (all hosts and guests were told one frequency), so that what all readings before a step allow
+together, and all after it, bound what was gained in between. By how much KVM clock and TSC parted is known much better:
+the one was read between two readings of the other.
 
 Prints a line a step, and "N passed, N failed, N skipped"; exits with 1 where something failed.
 """
@@ -22,7 +22,7 @@ import cases
 
 MS, US = 1e6, 1e3
 EVENT_NS = 60 * MS      # by how much QEMU's STOP and RESUME come late, one more than the other
-AGREE_NS = 20 * US      # between KVM clock and TSC beside the readings' own width: the hosts' emulated TSCs are not better
+AGREE_NS = 20 * US      # between KVM clock and TSC, beside the readings' own width
 RATE_NS = 500 * US      # what truth and guest may part by within a step
 LOST_LEAST_NS = MS      # what a migration by QEMU's old ways loses at least
 SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace:|\bRIP:|INFO: (possible|suspicious|task|rcu)|rcu: INFO|UBSAN|KASAN|"
@@ -52,7 +52,7 @@ class Span:
 
 
 def together(spans):
-    """What all allow. Where they contradict each other, as on a host whose emulated TSC was moved on, what is between them."""
+    """What all allow. Where they contradict each other, as on a host whose emulated TSC moved on, what is between."""
     low, high = max(span.low for span in spans), min(span.high for span in spans)
     return Span(min(low, high), max(low, high))
 
@@ -75,7 +75,7 @@ def tsc_ns(tsc, base, khz):
 def behind(reading, khz):
     """Within one reading, vCPUs are read one after the other: none may show less than the one before."""
     pairs = list(zip(reading["vcpus"], reading["vcpus"][1:]))
-    return max([0] + [tsc_ns(one[3], two[1], khz) for one, two in pairs] + [one[2] - two[2] for one, two in pairs])
+    return max(0, *(max(tsc_ns(one[3], two[1], khz), one[2] - two[2]) for one, two in pairs))
 
 
 def deviation(values):
@@ -118,8 +118,9 @@ class Row:
 def row(case, step, vmm, note, wall):
     base, khz = note["before"][0]["vcpus"][0][1], note["khz"]
     before, after = (clocks(note[when], base, khz) for when in ("before", "after"))
-    return Row(case, step, vmm, note["stopped"], after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono,
-               after.apart - before.apart, after.vcpus - before.vcpus, max(before.unequal_ns, after.unequal_ns), wall)
+    return Row(case, step, vmm, note["stopped"],
+               after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono, after.apart - before.apart,
+               after.vcpus - before.vcpus, max(before.unequal_ns, after.unequal_ns), wall)
 
 
 def near(span, expected, slack):
@@ -180,8 +181,8 @@ def missed_reboot(row_):
     yield from gains("the KVM clock", row_.clock, 0, RATE_NS)
 
 
-MISSED = {cases.COUNTED: missed_counted, cases.FROZEN: missed_frozen, cases.PAUSE: missed_pause, cases.LOST: missed_lost,
-          cases.RUNNING: missed_running, cases.REBOOT: missed_reboot}
+MISSED = {cases.COUNTED: missed_counted, cases.FROZEN: missed_frozen, cases.PAUSE: missed_pause,
+          cases.LOST: missed_lost, cases.RUNNING: missed_running, cases.REBOOT: missed_reboot}
 
 
 def missed(row_):
@@ -233,21 +234,26 @@ def splats(directory):
 TABLE = "{:<8} {:<18} {:<6} {:<10} {:<9} {:<11} {:>8} {:>10} {:>10} {:>6} {:>13}"
 CAPTIONS = (("", "case", "", "step", "QEMU", "policy", "stopped", "KVM clock", "TSC", "+-", "parted by"),
             ("", "", "vCPUs", "", "", "", "ms", "gained, ms", "gained, ms", "ms", "us"))
-HEADER = ("case", "kvm", "clocksource", "vcpus", "step", "qemu", "policy", "stopped_ms", "clock_gain_ms", "tsc_gain_ms", "mono_gain_ms",
-          "bound_ms", "parted_us", "parted_bound_us", "vcpu_behind_ns", "verdict")
+HEADER = ("case", "kvm", "clocksource", "vcpus", "step", "qemu", "policy", "stopped_ms", "clock_gain_ms", "tsc_gain_ms",
+          "mono_gain_ms", "bound_ms", "parted_us", "parted_bound_us", "vcpu_behind_ns", "verdict")
+
+
+def bound(row_):
+    return max(row_.clock.bound, row_.tsc.bound)
 
 
 def cells(row_, verdict):
-    return (row_.case.name, row_.case.kvm, row_.case.clocksource, row_.case.vcpus, row_.step.what, row_.vmm, row_.step.policy,
-            f"{row_.stopped / MS:.1f}", *(f"{span.middle / MS:.3f}" for span in (row_.clock, row_.tsc, row_.mono)),
-            f"{max(row_.clock.bound, row_.tsc.bound) / MS:.3f}", f"{row_.apart.middle / US:.2f}", f"{row_.apart.bound / US:.2f}",
-            f"{row_.unequal_ns:.0f}", verdict)
+    return (row_.case.name, row_.case.kvm, row_.case.clocksource, row_.case.vcpus, row_.step.what, row_.vmm,
+            row_.step.policy, f"{row_.stopped / MS:.1f}",
+            *(f"{span.middle / MS:.3f}" for span in (row_.clock, row_.tsc, row_.mono)), f"{bound(row_) / MS:.3f}",
+            f"{row_.apart.middle / US:.2f}", f"{row_.apart.bound / US:.2f}", f"{row_.unequal_ns:.0f}", verdict)
 
 
 def line(row_, failed):
-    return TABLE.format("NOT OK" if failed else "ok", row_.case.name, row_.case.vcpus, row_.step.what, row_.vmm, row_.step.policy,
-                        f"{row_.stopped / MS:.0f}", f"{row_.clock.middle / MS:+.1f}", f"{row_.tsc.middle / MS:+.1f}",
-                        f"{max(row_.clock.bound, row_.tsc.bound) / MS:.1f}", f"{row_.apart.middle / US:+.1f}").rstrip()
+    return TABLE.format("NOT OK" if failed else "ok", row_.case.name, row_.case.vcpus, row_.step.what, row_.vmm,
+                        row_.step.policy, f"{row_.stopped / MS:.0f}", f"{row_.clock.middle / MS:+.1f}",
+                        f"{row_.tsc.middle / MS:+.1f}", f"{bound(row_) / MS:.1f}",
+                        f"{row_.apart.middle / US:+.1f}").rstrip()
 
 
 def report(directory, names):

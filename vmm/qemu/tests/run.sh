@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# make check-qemu: guests under QEMU, Debian's and the one with our series, on mainline's KVM and on ours, in two emulated hosts:
-# migrated (precopy, postcopy), paused, saved and loaded, reset, with vCPUs plugged in. What happens to which guest, and what its
-# clocks are to show for it, is in cases.py.
+# make check-qemu: guests under QEMU, Debian's and the one with our series, on mainline's KVM and on ours, in two
+# emulated hosts: migrated (precopy, postcopy), paused, saved and loaded, reset, with vCPUs plugged in. What happens to
+# which guest, and what its clocks are to show for it, is in cases.py.
 #
 #   vmm/qemu/tests/run.sh [short | CASE...]     short: what .ci/run does
 set -euo pipefail
@@ -17,7 +17,8 @@ fi
 need qemu-system-x86_64 qemu-img python3 setpriv timeout gcc cpio busybox
 [ -f "$kernel" ] || die "the hosts' kernel is not there" "Run 'make' first."
 [ -x "$PATCHED" ] || die "the QEMU with our series is not there" "Run 'make qemu' first."
-python3 -B "$HERE/test_report.py" 2>"$OUT/.check-qemu-test" || die "test_report.py fails" "$(cat "$OUT/.check-qemu-test")"
+python3 -B "$HERE/test_report.py" 2>"$OUT/.check-qemu-test" ||
+	die "test_report.py fails" "$(cat "$OUT/.check-qemu-test")"
 lock check-qemu
 rm -rf "$DIR"
 mkdir -p "$DIR"

@@ -113,8 +113,9 @@ class Directories(unittest.TestCase):
         for number, step in enumerate(case.steps):
             guest = Guest(case.vcpus)
             before = guest.readings()
-            lost = {cases.RUNNING: (0, 0), cases.PAUSE: (-STOPPED, 0), cases.LOST: (-STOPPED, -STOPPED + 50 * MS)}[step.policy]
-            guest.clock, guest.tsc, guest.mono = guest.clock + lost[0], guest.tsc + lost[1], guest.mono + lost[1]
+            clock, tsc = {cases.RUNNING: (0, 0), cases.PAUSE: (-STOPPED, 0),
+                          cases.LOST: (-STOPPED, -STOPPED + 50 * MS)}[step.policy]
+            guest.clock, guest.tsc, guest.mono = guest.clock + clock, guest.tsc + tsc, guest.mono + tsc
             guest.vcpus += step.what == "plug"
             notes.append({"case": case.name, "step": number, "stopped": STOPPED, "khz": KHZ, "before": before,
                           "after": guest.readings()})
