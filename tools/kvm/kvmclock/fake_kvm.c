@@ -154,7 +154,7 @@ static int set_clock(struct fake_kvm *h, const struct kvmclock_abi *data)
 	return r;
 }
 
-static int set_vcpu_line(struct fake_kvm *h, uint32_t vcpu, const struct kvmclock_line_abi *data)
+static int set_vcpu_line(struct fake_kvm *h, uint32_t vcpu, const struct kvmclock_pvclock *data)
 {
 	uint64_t tsc = fake_tsc(h, vcpu);
 

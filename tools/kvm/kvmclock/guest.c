@@ -21,12 +21,13 @@ static __always_inline uint64_t rdtsc_ordered(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-static __always_inline uint32_t version(const struct guest_pvclock *line)
+static __always_inline uint32_t version(const struct kvmclock_pvclock *line)
 {
 	return __atomic_load_n(&line->version, __ATOMIC_RELAXED);
 }
 
-static __always_inline void copy_line(struct guest_pvclock *to, const struct guest_pvclock *from)
+static __always_inline void copy_line(struct kvmclock_pvclock *to,
+				      const struct kvmclock_pvclock *from)
 {
 	to->version = version(from);
 	barrier();

@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "pvclock.h"
+
 #define GUEST_PAGE	0x1000
 #define GUEST_TABLES	0x1000
 #define GUEST_CODE	0x8000
@@ -23,23 +25,11 @@
 #define GUEST_MEMORY	0x100000
 #define GUEST_MAX_VCPUS	64
 
-/* As struct pvclock_vcpu_time_info. */
-struct guest_pvclock {
-	uint32_t version;
-	uint32_t pad0;
-	uint64_t tsc_timestamp;
-	uint64_t system_time;
-	uint32_t mul;
-	int8_t shift;
-	uint8_t flags;
-	uint8_t pad[2];
-};
-
 /* A reading, with the line that it was computed with. */
 struct guest_reading {
 	uint64_t tsc;
 	uint64_t clock;
-	struct guest_pvclock line;
+	struct kvmclock_pvclock line;
 };
 
 struct guest_shared {
@@ -51,7 +41,7 @@ struct guest_shared {
  * and then n into readings, and first.tsc after the rest of first.
  */
 struct guest_vcpu {
-	struct guest_pvclock pvclock;
+	struct kvmclock_pvclock pvclock;
 	uint8_t pad[32];
 	struct guest_reading first;	/* since the tool set first.tsc to 0 */
 	uint64_t skip;			/* readings that are not to be the first */
@@ -64,7 +54,7 @@ struct guest_vcpu {
 };
 
 /* What guests compute, in the guest and in the tool.  @line's shift is -31 to 31. */
-static inline uint64_t guest_clock(const struct guest_pvclock *line, uint64_t tsc)
+static inline uint64_t guest_clock(const struct kvmclock_pvclock *line, uint64_t tsc)
 {
 	uint64_t delta = tsc - line->tsc_timestamp;
 

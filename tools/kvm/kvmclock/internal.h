@@ -11,6 +11,7 @@
 #include <linux/kvm.h>
 
 #include "libkvmclock.h"
+#include "pvclock.h"
 
 #define KVMCLOCK_PUBLIC		__attribute__((visibility("default")))
 
@@ -29,20 +30,6 @@ struct kvmclock_abi {
 	uint8_t pad[3];
 };
 
-/* struct pvclock_vcpu_time_info, likewise. */
-struct kvmclock_line_abi {
-	uint32_t version;
-	uint32_t pad0;
-	uint64_t tsc_timestamp;
-	uint64_t system_time;
-	uint32_t mul;
-	int8_t shift;
-	uint8_t flags;
-	uint8_t pad[2];
-};
-
-static_assert(sizeof(struct kvmclock_line_abi) == 32, "the ioctls' numbers encode the size");
-
 static_assert(sizeof(struct kvmclock_abi) == 48, "the ioctls' numbers encode the size");
 static_assert(sizeof(struct kvmclock_abi) == sizeof(struct kvm_clock_data), "one ABI");
 
@@ -57,7 +44,7 @@ static_assert(sizeof(struct kvmclock_abi) == sizeof(struct kvm_clock_data), "one
 #define KVM_CAP_CLOCK_GUEST	252
 #endif
 #ifndef KVM_SET_CLOCK_GUEST
-#define KVM_SET_CLOCK_GUEST	_IOW(KVMIO, 0xd6, struct kvmclock_line_abi)
+#define KVM_SET_CLOCK_GUEST	_IOW(KVMIO, 0xd6, struct kvmclock_pvclock)
 #endif
 #ifndef KVM_CAP_BINARY_STATS_FD
 #define KVM_CAP_BINARY_STATS_FD	203
@@ -115,7 +102,7 @@ int kvmclock_get_offset(int vcpu_fd, uint64_t *offset);
 int kvmclock_set_offset(int vcpu_fd, uint64_t offset);
 int kvmclock_get_tsc(int vcpu_fd, uint64_t *tsc);
 int kvmclock_set_tsc(int vcpu_fd, uint64_t tsc);
-int kvmclock_set_line(int vcpu_fd, const struct kvmclock_line_abi *line);
+int kvmclock_set_line(int vcpu_fd, const struct kvmclock_pvclock *line);
 int kvmclock_tell_stopped(int vcpu_fd);
 int kvmclock_get_khz(int fd, uint32_t *khz);
 int kvmclock_kernel_error(int error);

@@ -314,7 +314,7 @@ static void out_way(struct out *out, const struct kvmclock_report *rep)
 /* What a vCPU saw as a step: the first line here minus the last one there, at the same TSC. */
 static int64_t line_step(const struct guest_vcpu *before, const struct guest_vcpu *now)
 {
-	const struct guest_pvclock *old = &before->last[before->readings % 2].line;
+	const struct kvmclock_pvclock *old = &before->last[before->readings % 2].line;
 
 	/* A TSC that went back: how far, on the old line. */
 	if ((int64_t)(now->first.tsc - old->tsc_timestamp) < 0)
@@ -356,7 +356,7 @@ static void out_guest_steps(struct out *out, const struct machine *m, const stru
 	out_s64(out, "clock_gap_ns", "clock, from last to first", gap, "ns");
 }
 
-static void out_line(struct out *out, const char *key, const struct guest_pvclock *line)
+static void out_line(struct out *out, const char *key, const struct kvmclock_pvclock *line)
 {
 	out_group(out, key);
 	out_u64(out, "tsc_timestamp", "", line->tsc_timestamp, "");
@@ -518,28 +518,18 @@ enum {
 	OPT_POLICY, OPT_STOPPED
 };
 
-static uint32_t parse_way(const char *text)
+/* Which of @count names @text is. */
+static uint32_t parse_name(const char *text, uint32_t count, const char *(*name)(uint32_t),
+			   const char *what)
 {
-	uint32_t way;
+	uint32_t i;
 
-	for (way = 0; way < KVMCLOCK_NR_WAYS; way++) {
-		if (!strcmp(text, kvmclock_way_name(way)))
-			return way;
+	for (i = 0; i < count; i++) {
+		if (!strcmp(text, name(i)))
+			return i;
 	}
 
-	fail_usage("no such way: '%s'", text);
-}
-
-static uint32_t parse_policy(const char *text)
-{
-	uint32_t policy;
-
-	for (policy = 0; policy < KVMCLOCK_NR_POLICIES; policy++) {
-		if (!strcmp(text, kvmclock_policy_name(policy)))
-			return policy;
-	}
-
-	fail_usage("no such policy: '%s'", text);
+	fail_usage("no such %s: '%s'", what, text);
 }
 
 static void parse_option(int option, struct move_options *opt)
@@ -560,7 +550,7 @@ static void parse_option(int option, struct move_options *opt)
 		opt->skew = parse_number(optarg, UINT32_MAX, "--skew");
 		break;
 	case OPT_WAY:
-		opt->way = parse_way(optarg);
+		opt->way = parse_name(optarg, KVMCLOCK_NR_WAYS, kvmclock_way_name, "way");
 		break;
 	case OPT_JSON:
 		opt->json = true;
@@ -572,7 +562,8 @@ static void parse_option(int option, struct move_options *opt)
 		opt->save = optarg;
 		break;
 	case OPT_POLICY:
-		opt->policy = parse_policy(optarg);
+		opt->policy = parse_name(optarg, KVMCLOCK_NR_POLICIES, kvmclock_policy_name,
+					 "policy");
 		break;
 	case OPT_STOPPED:
 		opt->stopped = true;

@@ -312,7 +312,7 @@ static int64_t passed_ns(const struct job *job, const struct kvmclock_instant *n
 static int restore_guest(struct job *job)
 {
 	const struct kvmclock_record *rec = job->rec;
-	const struct kvmclock_line_abi line = {
+	const struct kvmclock_pvclock line = {
 		.tsc_timestamp = rec->vcpus[0].tsc,
 		.system_time = rec->clock,
 		.mul = rec->mul,

@@ -94,9 +94,9 @@ int kvmclock_set_tsc(int vcpu_fd, uint64_t tsc)
  * The VM's clock as a line of this vCPU's TSC.  What cannot be done in this way,
  * because there is no master clock or the frequency is another, may be in others.
  */
-int kvmclock_set_line(int vcpu_fd, const struct kvmclock_line_abi *line)
+int kvmclock_set_line(int vcpu_fd, const struct kvmclock_pvclock *line)
 {
-	struct kvmclock_line_abi copy = *line;
+	struct kvmclock_pvclock copy = *line;
 
 	if (!kvmclock_ioctl(vcpu_fd, KVM_SET_CLOCK_GUEST, &copy))
 		return 0;
