@@ -65,9 +65,10 @@ tool_tests() {
 	fi
 }
 
-# The library's unit tests, and the tool on this machine's own KVM where there is one.
+# The unit tests of library and tool, with sanitizers too, and the tool on this machine's own KVM where there is one.
 tools() {
 	tool_tests unit check
+	tool_tests sanitizers check-sanitize
 	if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
 		tool_tests own-kvm check-kvm
 	else
