@@ -30,6 +30,15 @@ static void json_string(struct out *out, const char *text)
 	fputc('"', out->file);
 }
 
+/* A process calls itself what it likes: a terminal is not to obey it, nor JSON to break. */
+void out_clean(char *text)
+{
+	for (; *text; text++) {
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+	}
+}
+
 void out_begin(struct out *out, FILE *file, bool json)
 {
 	*out = (struct out) { .file = file, .json = json };

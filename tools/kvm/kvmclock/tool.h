@@ -53,6 +53,8 @@ struct out {
 	bool more;		/* JSON: a comma goes before the next value */
 };
 
+/* Replaces what is not printable ASCII. */
+void out_clean(char *text);
 void out_begin(struct out *out, FILE *file, bool json);
 void out_end(struct out *out);
 void out_group(struct out *out, const char *key);

@@ -273,6 +273,7 @@ static void look_at(struct vm *vm)
 {
 	if (!read_text(vm->command, sizeof(vm->command), "/proc/%d/comm", vm->pid))
 		strcpy(vm->command, "?");
+	out_clean(vm->command);
 	look_at_clock(vm);
 	look_at_stats(vm);
 	look_at_tsc(vm);
