@@ -64,8 +64,8 @@ class WaysLab(Lab):
 
     def carry(self, way, source, target, save_again=""):
         """Start a restore on the target, let a second pass, and bring it what the source has saved; what it says."""
-        target.run(f"rm -f again; ./kvmclock restore --way {way} --run {RUN_MS} {save_again} --json tcp-listen::{PORT} "
-                   ">restored 2>/dev/console & restore=$!")
+        target.run(f"rm -f again; ./kvmclock restore --way {way} --run {RUN_MS} {save_again} --json "
+                   f"tcp-listen:0.0.0.0:{PORT} >restored 2>/dev/console & restore=$!")
         self.stay(PAUSE_S)
         source.run(f"carry saved {ADDRESS[target.name]} {PORT}")
         target.run("wait $restore", 60)

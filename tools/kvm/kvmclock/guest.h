@@ -12,6 +12,7 @@
 #ifndef KVMCLOCK_GUEST_H
 #define KVMCLOCK_GUEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "pvclock.h"
@@ -53,7 +54,13 @@ struct guest_vcpu {
 	uint64_t tsc_back_max;		/* by how many cycles at most */
 };
 
-/* What guests compute, in the guest and in the tool.  @line's shift is -31 to 31. */
+/* Whether the shift is one that KVM writes; memory that comes from elsewhere may have any. */
+static inline bool guest_line_valid(const struct kvmclock_pvclock *line)
+{
+	return line->shift >= -31 && line->shift <= 31;
+}
+
+/* What guests compute, in the guest and in the tool.  @line is valid. */
 static inline uint64_t guest_clock(const struct kvmclock_pvclock *line, uint64_t tsc)
 {
 	uint64_t delta = tsc - line->tsc_timestamp;

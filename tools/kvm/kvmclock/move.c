@@ -3,7 +3,8 @@
  * kvmclock save and kvmclock restore: move the built-in guest.
  *
  * What travels: a header, before the guest stops; the record of the VM's time;
- * registers; memory; a checksum.
+ * registers; memory; a checksum.  Through a socket, who restores says that it is
+ * ready before, and that the guest is there in the end.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -11,8 +12,6 @@
 #include <time.h>
 
 #include "tool.h"
-
-#define MAX_RECORD	65536
 
 /* What both commands can be told. */
 struct move_options {
@@ -71,9 +70,13 @@ static void out_guest(struct out *out, const struct guest_sum *sum)
 
 /* ---- Save ---- */
 
-static void send_header(struct stream *s, const struct machine *m)
+static void send_header(struct stream *s, const struct machine *m, uint32_t run_ms)
 {
-	struct stream_header header = { .nr_vcpus = m->nr_vcpus, .memory_size = GUEST_MEMORY };
+	struct stream_header header = {
+		.nr_vcpus = m->nr_vcpus,
+		.memory_size = GUEST_MEMORY,
+		.run_ms = run_ms,
+	};
 	struct kvmclock_record *rec;
 	struct kvmclock_vm vm = machine_vm(m);
 	struct kvmclock_info info;
@@ -94,20 +97,24 @@ static void send_guest(struct stream *s, const struct machine *m, const struct k
 {
 	struct machine_state states[GUEST_MAX_VCPUS];
 	uint32_t size = kvmclock_record_size(rec);
-	uint8_t buf[MAX_RECORD];
+	uint8_t *buf = malloc(size);
 	int r;
 
-	r = kvmclock_record_write(rec, buf, sizeof(buf));
+	if (!buf)
+		fail_errno("memory");
+	r = kvmclock_record_write(rec, buf, size);
 	if (r)
 		fail_library(r, "the record");
 
 	machine_get_state(m, states);
+	stream_set_limit(s, stream_limits.state);
 	stream_write(s, &size, sizeof(size));
 	stream_write(s, buf, size);
 	stream_write(s, states, m->nr_vcpus * sizeof(states[0]));
 	stream_write(s, m->memory, GUEST_MEMORY);
 	stream_write_sum(s);
-	stream_close(s);
+	stream_finish_target(s);
+	free(buf);
 }
 
 static struct kvmclock_record *save_or_fail(const struct machine *m, uint32_t flags)
@@ -194,7 +201,7 @@ static void save(const struct move_options *opt, const char *target)
 
 	create_guest(&m, opt);
 	stream_open_target(&s, target);
-	send_header(&s, &m);
+	send_header(&s, &m, opt->run_ms);
 	machine_run(&m, opt->run_ms);
 
 	rec = save_or_fail(&m, opt->flags);
@@ -204,36 +211,6 @@ static void save(const struct move_options *opt, const char *target)
 }
 
 /* ---- Restore ---- */
-
-/* All that a source sends, read before anything of it is used. */
-struct arrival {
-	struct kvmclock_record *rec;
-	struct machine_state states[GUEST_MAX_VCPUS];
-	uint8_t memory[GUEST_MEMORY];
-	struct guest_vcpu before[GUEST_MAX_VCPUS];	/* as the source left them */
-	uint64_t max_clock;
-};
-
-static void receive_guest(struct stream *s, uint32_t nr_vcpus, struct arrival *a)
-{
-	uint8_t buf[MAX_RECORD];
-	uint32_t size;
-	int r;
-
-	stream_read(s, &size, sizeof(size));
-	if (size > sizeof(buf))
-		fail(EXIT_RECORD, "%s: the record's length is corrupt", s->name);
-
-	stream_read(s, buf, size);
-	r = kvmclock_record_read(buf, size, &a->rec);
-	if (r)
-		fail_library(r, s->name);
-
-	stream_read(s, a->states, nr_vcpus * sizeof(a->states[0]));
-	stream_read(s, a->memory, GUEST_MEMORY);
-	stream_check_sum(s);
-	stream_close(s);
-}
 
 /*
  * Put the guest in place.  A reading that it was stopped in may be the source's: the
@@ -245,10 +222,8 @@ static void place_guest(struct machine *m, struct arrival *a)
 	uint32_t i;
 
 	memcpy(m->memory, a->memory, GUEST_MEMORY);
-	a->max_clock = machine_shared(m)->max_clock;
 	for (i = 0; i < m->nr_vcpus; i++) {
 		g = machine_guest(m, i);
-		a->before[i] = *g;
 		g->first.tsc = 0;
 		g->skip = 1;
 	}
@@ -329,6 +304,11 @@ static bool has_step(const struct guest_vcpu *before, const struct guest_vcpu *n
 	return before->readings && now->first.tsc;
 }
 
+static uint64_t magnitude(int64_t value)
+{
+	return value < 0 ? -(uint64_t)value : (uint64_t)value;
+}
+
 static void out_guest_steps(struct out *out, const struct machine *m, const struct arrival *a)
 {
 	int64_t step, worst = 0, gap = INT64_MAX, now;
@@ -340,7 +320,7 @@ static void out_guest_steps(struct out *out, const struct machine *m, const stru
 			continue;
 		seen = true;
 		step = line_step(&a->before[i], machine_guest(m, i));
-		if (llabs(step) > llabs(worst))
+		if (magnitude(step) > magnitude(worst))
 			worst = step;
 		now = machine_guest(m, i)->first.clock - a->max_clock;
 		if (now < gap)
@@ -418,14 +398,14 @@ static void out_run(struct out *out, const struct kvmclock_record *from,
 		    const struct kvmclock_record *to)
 {
 	struct kvmclock_info a, b;
-	int64_t wall, clock, cycles, want;
+	uint64_t wall, clock, cycles, want;	/* modulo 2^64: a record may say anything */
 
 	kvmclock_record_info(from, &a);
 	kvmclock_record_info(to, &b);
 	wall = b.realtime_ns - a.realtime_ns;
 	clock = b.clock_ns - a.clock_ns;
 	cycles = b.guest_tsc - a.guest_tsc;
-	want = (__int128)wall * a.tsc_khz / 1000000;
+	want = (__int128)(int64_t)wall * a.tsc_khz / 1000000;
 
 	out_group(out, "run");
 	out_s64(out, "wall_ns", "since the save, wall time", wall, "ns");
@@ -473,6 +453,21 @@ static void restore_time(struct machine *m, const struct move_options *opt, cons
 		fail_library(r, "restore");
 }
 
+/* Where the guest goes on to, from @header's source: it is to run there and here before. */
+static void open_next(struct stream *next, const struct move_options *opt,
+		      const struct stream_header *header)
+{
+	struct stream_header h = *header;
+
+	if (opt->run_ms > STREAM_MAX_RUN_MS - h.run_ms)
+		fail_usage("--run %u: with what the source runs, that is more than a day",
+			   opt->run_ms);
+
+	h.run_ms += opt->run_ms;
+	stream_open_target(next, opt->save);
+	stream_write_header(next, &h);
+}
+
 static void restore(const struct move_options *opt, const char *source)
 {
 	struct arrival *a = calloc(1, sizeof(*a));
@@ -487,17 +482,15 @@ static void restore(const struct move_options *opt, const char *source)
 
 	machine_create(&m);
 	probe_or_fail(&m.caps);
-	stream_open_source(&s, source);
-	stream_read_header(&s, &header);
+	stream_open_source(&s, source, &header);
 	prepare_guest(&m, opt, &header);
-	if (opt->save) {
-		stream_open_target(&next, opt->save);
-		stream_write_header(&next, &header);
-	}
+	if (opt->save)
+		open_next(&next, opt, &header);
 
-	receive_guest(&s, header.nr_vcpus, a);
+	arrival_read(&s, &header, a);
 	place_guest(&m, a);
 	restore_time(&m, opt, a, &rep);
+	stream_acknowledge(&s);
 	restored = save_or_fail(&m, opt->flags);
 	machine_run(&m, opt->run_ms);
 
@@ -544,7 +537,7 @@ static void parse_option(int option, struct move_options *opt)
 		opt->khz = parse_number(optarg, INT32_MAX, "--khz");
 		break;
 	case OPT_RUN:
-		opt->run_ms = parse_number(optarg, 86400000, "--run");
+		opt->run_ms = parse_number(optarg, STREAM_MAX_RUN_MS, "--run");
 		break;
 	case OPT_SKEW:
 		opt->skew = parse_number(optarg, UINT32_MAX, "--skew");

@@ -1,212 +1,106 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where a guest goes to and comes from: a file, standard output or input, a socket
- * that connects or listens.
+ * What a guest travels in: a file, standard output or input, a socket.
+ *
+ * The other side may be anybody, and silent: it is waited for until a deadline, for
+ * all of a part together, so that slow bytes do not help.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "tool.h"
 
-#define STREAM_VERSION	1
+#define STREAM_VERSION	2
 
-/* A socket that nobody listens at yet may be the other side's that is just starting. */
-#define CONNECT_TRIES	100
+#define NSEC_PER_MSEC	1000000ll
+#define NSEC_PER_SEC	1000000000ll
+
+struct stream_limits stream_limits = { .greeting = 5000, .start = 60000, .state = 60000 };
 
 static const uint8_t stream_magic[8] = { 'K', 'V', 'M', 'C', 'L', 'K', 'V', 'M' };
+static const uint8_t stream_ready[8] = { 'K', 'V', 'M', 'C', 'L', 'K', 'R', 'X' };
+static const uint8_t stream_arrived[8] = { 'K', 'V', 'M', 'C', 'L', 'K', 'O', 'K' };
 
-static const char *after(const char *text, const char *prefix)
+static int64_t now_ns(void)
 {
-	size_t n = strlen(prefix);
+	struct timespec now;
 
-	return strncmp(text, prefix, n) ? NULL : text + n;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
 }
 
-static int accept_one(int fd, const char *name)
+void stream_set_limit(struct stream *s, uint64_t ms)
 {
-	int peer;
-
-	if (listen(fd, 1))
-		fail_errno("listen at %s", name);
-	do {
-		peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	} while (peer < 0 && errno == EINTR);
-	if (peer < 0)
-		fail_errno("accept at %s", name);
-
-	close(fd);
-	return peer;
+	s->deadline_ns = now_ns() + (int64_t)ms * NSEC_PER_MSEC;
 }
 
-static int try_connect(const struct sockaddr *addr, socklen_t size)
+/* Until something can be read or written.  False, with errno, at the deadline. */
+static bool stream_wait(const struct stream *s, short events)
 {
-	struct timespec pause = { .tv_nsec = 100000000 };
-	int fd, i, error;
-
-	for (i = 0; i < CONNECT_TRIES; i++) {
-		fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (fd < 0)
-			return -1;
-		if (!connect(fd, addr, size))
-			return fd;
-		error = errno;
-		close(fd);
-		errno = error;
-		if (error != ECONNREFUSED && error != ENOENT)
-			return -1;
-		nanosleep(&pause, NULL);
-	}
-
-	return -1;
-}
-
-static struct sockaddr_un unix_address(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		fail_usage("the path of the socket is empty or too long: '%s'", path);
-	strcpy(addr.sun_path, path);
-
-	return addr;
-}
-
-static int unix_connect(const char *path)
-{
-	struct sockaddr_un addr = unix_address(path);
-	int fd = try_connect((struct sockaddr *)&addr, sizeof(addr));
-
-	if (fd < 0)
-		fail_errno("connect to %s", path);
-	return fd;
-}
-
-static int unix_listen(const char *path)
-{
-	struct sockaddr_un addr = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
-		fail_errno("%s", path);
-
-	fd = accept_one(fd, path);
-	unlink(path);
-	return fd;
-}
-
-/* HOST:PORT, with an IPv6 address in brackets; no HOST is any. */
-static struct addrinfo *tcp_address(const char *name, int flags)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = flags }, *result;
-	char *host = strdup(name), *port = host ? strrchr(host, ':') : NULL, *start = host;
+	struct pollfd fd = { .fd = s->fd, .events = events };
+	int64_t left;
 	int r;
 
-	if (!port)
-		fail_usage("not HOST:PORT: '%s'", name);
-	*port++ = 0;
-	if (*start == '[' && port[-2] == ']') {
-		start++;
-		port[-2] = 0;
+	do {
+		left = s->deadline_ns ? s->deadline_ns - now_ns() : INT_MAX * NSEC_PER_MSEC;
+		if (left <= 0)
+			break;
+		r = poll(&fd, 1, left / NSEC_PER_MSEC + 1);
+		if (r > 0 || (r < 0 && errno != EINTR))
+			return r > 0;
+	} while (true);
+
+	errno = ETIMEDOUT;
+	return false;
+}
+
+/* 0: the other side has closed it.  -1 and errno, as read(2). */
+static int try_read(struct stream *s, void *data, size_t size)
+{
+	uint8_t *p = data;
+	ssize_t n;
+
+	while (size) {
+		if (!stream_wait(s, POLLIN))
+			return -1;
+		n = read(s->fd, p, size);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n <= 0)
+			return n;
+		p += n;
+		size -= n;
 	}
 
-	/* Numbers need no resolver, which a static program may not have. */
-	hints.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
-	r = getaddrinfo(*start ? start : NULL, port, &hints, &result);
-	if (r == EAI_NONAME) {
-		hints.ai_flags = flags;
-		r = getaddrinfo(*start ? start : NULL, port, &hints, &result);
+	return 1;
+}
+
+/* What is ready for some bytes is for this many: a pipe's is not to block. */
+static int try_write(struct stream *s, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	ssize_t n;
+
+	while (size) {
+		if (!stream_wait(s, POLLOUT))
+			return -1;
+		n = write(s->fd, p, size < PIPE_BUF ? size : PIPE_BUF);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0)
+			return -1;
+		p += n;
+		size -= n;
 	}
-	if (r)
-		fail(EXIT_FAILED, "%s: %s", name, gai_strerror(r));
 
-	free(host);
-	return result;
-}
-
-static int tcp_connect(const char *name)
-{
-	struct addrinfo *addr = tcp_address(name, 0);
-	int fd = try_connect(addr->ai_addr, addr->ai_addrlen);
-
-	if (fd < 0)
-		fail_errno("connect to %s", name);
-	freeaddrinfo(addr);
-	return fd;
-}
-
-static int tcp_listen(const char *name)
-{
-	struct addrinfo *addr = tcp_address(name, AI_PASSIVE);
-	int fd = socket(addr->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int one = 1;
-
-	if (fd < 0)
-		fail_errno("%s", name);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, addr->ai_addr, addr->ai_addrlen))
-		fail_errno("%s", name);
-
-	freeaddrinfo(addr);
-	return accept_one(fd, name);
-}
-
-static int open_socket(const char *name)
-{
-	const char *rest;
-
-	rest = after(name, "unix:");
-	if (rest)
-		return unix_connect(rest);
-	rest = after(name, "unix-listen:");
-	if (rest)
-		return unix_listen(rest);
-	rest = after(name, "tcp:");
-	if (rest)
-		return tcp_connect(rest);
-	rest = after(name, "tcp-listen:");
-	if (rest)
-		return tcp_listen(rest);
-
-	return -1;
-}
-
-/* A file gets its name when it is complete. */
-static int create_file(struct stream *s)
-{
-	int fd;
-
-	if (asprintf(&s->partial, "%s.partial", s->name) < 0)
-		fail_errno("%s", s->name);
-	fd = open(s->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		fail_errno("%s", s->partial);
-
-	return fd;
-}
-
-void stream_open_target(struct stream *s, const char *name)
-{
-	*s = (struct stream) { .name = name };
-	s->fd = strcmp(name, "-") ? open_socket(name) : STDOUT_FILENO;
-	if (s->fd < 0)
-		s->fd = create_file(s);
-}
-
-void stream_open_source(struct stream *s, const char *name)
-{
-	*s = (struct stream) { .name = name };
-	s->fd = strcmp(name, "-") ? open_socket(name) : STDIN_FILENO;
-	if (s->fd < 0)
-		s->fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (s->fd < 0)
-		fail_errno("%s", name);
+	return 1;
 }
 
 /* FNV-1a: against accidents, which is all that the guest's memory needs. */
@@ -218,39 +112,148 @@ static void add_sum(struct stream *s, const uint8_t *p, size_t size)
 
 void stream_write(struct stream *s, const void *data, size_t size)
 {
-	const uint8_t *p = data;
-	ssize_t n;
-
 	add_sum(s, data, size);
-	while (size) {
-		n = write(s->fd, p, size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			fail_errno("write to %s", s->name);
-		p += n;
-		size -= n;
-	}
+	if (try_write(s, data, size) < 0)
+		fail_errno("write to %s", s->name);
 }
 
 void stream_read(struct stream *s, void *data, size_t size)
 {
-	uint8_t *p = data;
-	size_t left = size;
-	ssize_t n;
+	int r = try_read(s, data, size);
 
-	while (left) {
-		n = read(s->fd, p, left);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			fail_errno("read from %s", s->name);
-		if (!n)
-			fail(EXIT_RECORD, "%s ends early, or the other side gave up", s->name);
-		p += n;
-		left -= n;
-	}
+	if (r < 0 && errno == ETIMEDOUT)
+		fail(EXIT_RECORD, "%s: the other side is too slow, or silent", s->name);
+	if (r < 0)
+		fail_errno("read from %s", s->name);
+	if (!r)
+		fail(EXIT_RECORD, "%s ends early, or the other side gave up", s->name);
 	add_sum(s, data, size);
+}
+
+/* What is wrong with a header, in words, or NULL. */
+static const char *header_fault(const struct stream_header *h)
+{
+	if (memcmp(h->magic, stream_magic, sizeof(h->magic)))
+		return "was not written by 'kvmclock save'";
+	if (h->version != STREAM_VERSION)
+		return "is of another version than this program knows";
+	if (h->nr_vcpus < 1 || h->nr_vcpus > GUEST_MAX_VCPUS || !h->tsc_khz ||
+	    h->tsc_khz > INT32_MAX || h->memory_size != GUEST_MEMORY ||
+	    h->run_ms > STREAM_MAX_RUN_MS || h->reserved)
+		return "has a corrupt header";
+
+	return NULL;
+}
+
+/* ---- Greetings ---- */
+
+/* A socket must not block beyond the deadline, even if poll(2) was too optimistic. */
+static void use_socket(struct stream *s, int fd)
+{
+	s->fd = fd;
+	s->is_socket = true;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+/* The other side is one that receives guests. */
+static const char *greet_target(struct stream *s, struct stream_header *unused)
+{
+	uint8_t ready[sizeof(stream_ready)];
+
+	(void)unused;
+	if (try_read(s, ready, sizeof(ready)) <= 0)
+		return "says nothing in time";
+	if (memcmp(ready, stream_ready, sizeof(ready)))
+		return "is not 'kvmclock restore'";
+
+	return NULL;
+}
+
+/* The other side is one that sends guests: here is its header. */
+static const char *greet_source(struct stream *s, struct stream_header *header)
+{
+	if (s->is_socket && try_write(s, stream_ready, sizeof(stream_ready)) < 0)
+		return "does not listen";
+	if (try_read(s, header, sizeof(*header)) <= 0)
+		return "ends early, or says nothing in time";
+
+	return header_fault(header);
+}
+
+typedef const char *(*greet_fn)(struct stream *s, struct stream_header *header);
+
+/* Serve who connects, until one is the right one; it is served alone, so for seconds only. */
+static void listen_for(struct stream *s, struct stream_header *header, greet_fn greet)
+{
+	int fd = socket_listen(s->name);
+	const char *fault;
+
+	for (;;) {
+		use_socket(s, socket_accept(fd, s->name));
+		stream_set_limit(s, stream_limits.greeting);
+		fault = greet(s, header);
+		if (!fault)
+			break;
+		fprintf(stderr, "kvmclock: %s: who connected %s: dropped\n", s->name, fault);
+		close(s->fd);
+	}
+
+	socket_stop_listening(fd, s->name);
+}
+
+static void connect_to(struct stream *s, struct stream_header *header, greet_fn greet)
+{
+	const char *fault;
+
+	use_socket(s, socket_connect(s->name));
+	stream_set_limit(s, stream_limits.start);
+	fault = greet(s, header);
+	if (fault)
+		fail(EXIT_RECORD, "%s %s", s->name, fault);
+}
+
+static void open_socket(struct stream *s, struct stream_header *header, greet_fn greet)
+{
+	if (socket_is_listener(s->name))
+		listen_for(s, header, greet);
+	else
+		connect_to(s, header, greet);
+}
+
+/* ---- Open and close ---- */
+
+void stream_open_target(struct stream *s, const char *name)
+{
+	*s = (struct stream) { .name = name, .fd = STDOUT_FILENO };
+
+	if (socket_is_address(name)) {
+		open_socket(s, NULL, greet_target);
+	} else if (strcmp(name, "-")) {
+		s->fd = file_create(name);
+		s->is_file = true;
+	}
+	s->deadline_ns = 0;
+}
+
+void stream_open_source(struct stream *s, const char *name, struct stream_header *header)
+{
+	const char *fault;
+
+	*s = (struct stream) { .name = name, .fd = STDIN_FILENO };
+
+	if (socket_is_address(name)) {
+		open_socket(s, header, greet_source);
+	} else {
+		if (strcmp(name, "-"))
+			s->fd = open(name, O_RDONLY | O_CLOEXEC);
+		if (s->fd < 0)
+			fail_errno("%s", name);
+		stream_set_limit(s, stream_limits.start);
+		fault = greet_source(s, header);
+		if (fault)
+			fail(EXIT_RECORD, "%s %s", name, fault);
+	}
+	add_sum(s, (const uint8_t *)header, sizeof(*header));
 }
 
 void stream_write_header(struct stream *s, const struct stream_header *header)
@@ -259,26 +262,8 @@ void stream_write_header(struct stream *s, const struct stream_header *header)
 
 	memcpy(h.magic, stream_magic, sizeof(h.magic));
 	h.version = STREAM_VERSION;
+	stream_set_limit(s, stream_limits.state);
 	stream_write(s, &h, sizeof(h));
-}
-
-static bool header_fits(const struct stream_header *h)
-{
-	return h->nr_vcpus >= 1 && h->nr_vcpus <= GUEST_MAX_VCPUS && h->tsc_khz &&
-	       h->tsc_khz <= INT32_MAX && h->memory_size == GUEST_MEMORY &&
-	       !h->reserved[0] && !h->reserved[1];
-}
-
-void stream_read_header(struct stream *s, struct stream_header *h)
-{
-	stream_read(s, h, sizeof(*h));
-	if (memcmp(h->magic, stream_magic, sizeof(h->magic)))
-		fail(EXIT_RECORD, "%s was not written by 'kvmclock save'", s->name);
-	if (h->version != STREAM_VERSION)
-		fail(EXIT_RECORD, "%s is of version %u, this program knows %u", s->name, h->version,
-		     STREAM_VERSION);
-	if (!header_fits(h))
-		fail(EXIT_RECORD, "%s: the header is corrupt", s->name);
 }
 
 void stream_write_sum(struct stream *s)
@@ -297,13 +282,24 @@ void stream_check_sum(struct stream *s)
 		fail(EXIT_RECORD, "%s: the guest's state is corrupt", s->name);
 }
 
-void stream_close(struct stream *s)
+/* If this gets lost, the guest runs here, and the source says that it failed. */
+void stream_acknowledge(struct stream *s)
 {
-	if (s->fd != STDOUT_FILENO && s->fd != STDIN_FILENO && close(s->fd))
-		fail_errno("%s", s->name);
-	if (s->partial && rename(s->partial, s->name))
-		fail_errno("%s", s->name);
+	if (s->is_socket && try_write(s, stream_arrived, sizeof(stream_arrived)) < 0)
+		fail_errno("acknowledge to %s", s->name);
+	if (s->fd != STDIN_FILENO)
+		close(s->fd);
+}
 
-	free(s->partial);
-	s->partial = NULL;
+void stream_finish_target(struct stream *s)
+{
+	uint8_t arrived[sizeof(stream_arrived)];
+
+	if (s->is_socket && (try_read(s, arrived, sizeof(arrived)) <= 0 ||
+			     memcmp(arrived, stream_arrived, sizeof(arrived))))
+		fail(EXIT_FAILED, "%s: the other side has not accepted the guest", s->name);
+	if (s->is_file)
+		file_finish(s->fd, s->name);
+	if (s->fd != STDOUT_FILENO && close(s->fd))
+		fail_errno("%s", s->name);
 }

@@ -26,7 +26,7 @@ enum exit_code {
 	EXIT_RECORD,		/* bad record */
 };
 
-/* kvmclock.c: say what is wrong and end the program. */
+/* fail.c: say what is wrong and end the program. */
 __attribute__((noreturn, format(printf, 2, 3)))
 void fail(enum exit_code code, const char *format, ...);
 __attribute__((noreturn, format(printf, 1, 2)))
@@ -36,6 +36,7 @@ void fail_usage(const char *format, ...);
 /* For a KVMCLOCK_E_*: its words, errno's where it matters, advice, the exit code that belongs. */
 __attribute__((noreturn))
 void fail_library(int error, const char *what);
+/* kvmclock.c */
 uint32_t parse_number(const char *text, uint64_t max, const char *what);
 void probe_or_fail(struct kvmclock_caps *caps);
 
@@ -114,11 +115,16 @@ static inline struct guest_shared *machine_shared(const struct machine *m)
 	return (struct guest_shared *)(m->memory + GUEST_SHARED);
 }
 
-/* stream.c: where a guest goes to and comes from. */
+/*
+ * stream.c: what a guest travels in.  A socket goes both ways: who receives says so at
+ * first, and in the end that the guest is there.
+ */
 struct stream {
 	int fd;
 	const char *name;	/* as the user gave it */
-	char *partial;		/* a file that is not complete yet */
+	bool is_socket;
+	bool is_file;		/* which has no name yet */
+	int64_t deadline_ns;	/* CLOCK_MONOTONIC; 0: none */
 	uint64_t sum;
 };
 
@@ -129,17 +135,58 @@ struct stream_header {
 	uint32_t nr_vcpus;
 	uint32_t tsc_khz;
 	uint32_t memory_size;
-	uint32_t reserved[2];
+	uint32_t run_ms;	/* until the guest stops, about */
+	uint32_t reserved;
 };
 
+/* How long the other side may take, in ms; the tests are less patient. */
+struct stream_limits {
+	uint32_t greeting;	/* of who has just connected, to say who it is */
+	uint32_t start;		/* of another source, to begin */
+	uint32_t state;		/* to send or take all of the guest, and to acknowledge it */
+};
+
+extern struct stream_limits stream_limits;
+
+/* The longest that a guest may run before it travels on: a day. */
+#define STREAM_MAX_RUN_MS	86400000u
+
+/* These have the other side's greeting: who says something else, or nothing, is dropped. */
 void stream_open_target(struct stream *s, const char *name);
-void stream_open_source(struct stream *s, const char *name);
+void stream_open_source(struct stream *s, const char *name, struct stream_header *header);
+/* From now on, the other side has this long. */
+void stream_set_limit(struct stream *s, uint64_t ms);
 void stream_write(struct stream *s, const void *data, size_t size);
 void stream_read(struct stream *s, void *data, size_t size);
 void stream_write_header(struct stream *s, const struct stream_header *header);
-void stream_read_header(struct stream *s, struct stream_header *header);
 void stream_write_sum(struct stream *s);
 void stream_check_sum(struct stream *s);
-void stream_close(struct stream *s);
+/* Once the guest is there, or known to be. */
+void stream_acknowledge(struct stream *s);
+void stream_finish_target(struct stream *s);
+
+/* socket.c: an address is unix:PATH or tcp:HOST:PORT, or the same to listen at. */
+bool socket_is_address(const char *name);
+bool socket_is_listener(const char *name);
+int socket_connect(const char *name);
+int socket_listen(const char *name);
+/* The next that connects. */
+int socket_accept(int fd, const char *name);
+void socket_stop_listening(int fd, const char *name);
+
+/* file.c: a file that gets its name when it is complete. */
+int file_create(const char *name);
+void file_finish(int fd, const char *name);
+
+/* arrival.c: all that a source sends, read before anything of it is used. */
+struct arrival {
+	struct kvmclock_record *rec;
+	struct machine_state states[GUEST_MAX_VCPUS];
+	uint8_t memory[GUEST_MEMORY];
+	struct guest_vcpu before[GUEST_MAX_VCPUS];	/* as the source left them */
+	uint64_t max_clock;
+};
+
+void arrival_read(struct stream *s, const struct stream_header *header, struct arrival *a);
 
 #endif /* KVMCLOCK_TOOL_H */
