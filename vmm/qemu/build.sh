@@ -9,8 +9,14 @@ set -euo pipefail
 TREE=${2:-$OURS}
 BUILD=${3:-$WORKDIR/build}
 
-# No submodules and wheels from the network; the option has another name in later versions.
-offline() { grep -q -e '--with-git-submodules' "$TREE/configure" && echo --with-git-submodules=ignore || echo --disable-download; }
+# Nothing from the network, which has another name in later versions, and no firmware, which Debian's source of those lacks.
+offline() {
+	if grep -q -e '--with-git-submodules' "$TREE/configure"; then
+		echo --with-git-submodules=ignore
+	else
+		printf '%s\n' --disable-download --disable-install-blobs
+	fi
+}
 
 # QEMU from 8.1 on says which meson it needs; Debian's source does not bring it along.
 need_meson() {
@@ -24,13 +30,15 @@ need_meson() {
 }
 
 configure() {
+	local offline
+	mapfile -t offline < <(offline)
 	mkdir -p "$BUILD"
 	cd "$BUILD"
 	cp "$ROOT/vmm/qemu/devices.mak" "$TREE/configs/devices/x86_64-softmmu/kvmclock.mak"
 	"$TREE/configure" --cc='ccache gcc' --target-list=x86_64-softmmu --without-default-features --without-default-devices \
 		--with-devices-x86_64=kvmclock \
 		--enable-kvm --enable-tcg --enable-fdt=system --disable-docs --disable-tools --disable-guest-agent \
-		--disable-werror "$(offline)" --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
+		--disable-werror "${offline[@]}" --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 }
 
 need ninja meson gcc ccache pkg-config

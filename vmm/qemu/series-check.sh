@@ -27,12 +27,12 @@ verdict() {
 
 am() { kgit -C "$TREE" -c user.name=check -c user.email=check@localhost am -q "$1"; }
 
-# As users of QEMU's repository run it, in the tree. QEMU 10.0's warns of every change of Linux' headers, whoever made it.
+# As users of QEMU's repository run it, in the tree. QEMU 10.0's warns of every change of Linux' headers.
 checkpatch() {
 	(cd "$TREE" && perl scripts/checkpatch.pl --branch HEAD~..HEAD) >"$LOG/checkpatch.out" || true
 	cat "$LOG/checkpatch.out"
 	grep -q '^total:' "$LOG/checkpatch.out" &&
-		! grep -E '^(WARNING|ERROR)' "$LOG/checkpatch.out" | grep -v 'imported from Linux, are you using scripts/update-linux-headers.sh'
+		! grep -E '^(WARNING|ERROR)' "$LOG/checkpatch.out" | grep -v 'imported from Linux, are you using scripts/update'
 }
 
 # Whatever includes linux/kvm.h for these guests.
