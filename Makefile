@@ -58,6 +58,10 @@ check-qemu-short: build qemu ## the same for few guests: what .ci/run does
 fuzz: setup ## the fuzzers in user space, lab/fuzz/ (TEST="NAME..." only these, RUNS=N that many inputs)
 	@lab/fuzz.sh $(TEST)
 
+.PHONY: model
+model: setup ## the update protocol in all its states (spin), the arithmetic exhaustively at reduced width
+	@lab/model/check.sh
+
 .PHONY: bench
 bench: build ## count what the clock costs, stock and ours, 1 to 1024 vCPUs; out/bench/
 	@lab/bench/build.sh

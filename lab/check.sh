@@ -169,6 +169,7 @@ self_test
 if [ "$TIER" = fast ] && [ ${#tests[@]} -eq 0 ]; then
 	count "$ROOT/lab/fuzz.sh"
 	count "$ROOT/lab/bindings.sh"
+	count "$ROOT/lab/model/check.sh"
 	tools
 fi
 "$ROOT/lab/image.sh"
