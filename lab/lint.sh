@@ -107,7 +107,7 @@ verdict "shellcheck" run_shellcheck
 verdict "python compiles" compile_python
 verdict "tests of the overlay" python3 "$ROOT/lab/test_overlay.py"
 verdict "semantic patches all effective, every file in one commit" "$ROOT/lab/apply.py" "$BASE" --strict
-verdict "nothing mentions what was removed" "$ROOT/lab/leftovers.py" "$OURS"
+verdict "nothing mentions what was removed" "$ROOT/lab/leftovers.py" "$OURS" "$BASE"
 verdict "calls go down the stairs only" "$ROOT/lab/stairs.py"
 verdict "checkpatch --strict" checkpatch_files
 verdict "checkpatch-known is current" known_is_current

@@ -23,7 +23,7 @@
 #define STATE_MS	1000
 #define PATIENCE_S	8	/* what the limits make, with room for a busy machine */
 
-static char dir[] = "/tmp/kvmclock-test-XXXXXX";
+static char dir[64];
 
 static double now(void)
 {
@@ -457,6 +457,7 @@ static void test_shifts(void)
 
 int main(void)
 {
+	snprintf(dir, sizeof(dir), "/tmp/kvmclock-test-XXXXXX");
 	if (!mkdtemp(dir))
 		return 1;
 	signal(SIGPIPE, SIG_IGN);
