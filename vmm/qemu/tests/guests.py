@@ -105,6 +105,7 @@ class TestLab(MigrationLab):
         vcpus = self.case.vcpus
         self.vmm = (shlex.quote(self.programs[program]), *arguments, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
                     f'-append "$arguments test.clocksource={self.case.clocksource}"',
+                    "-machine hpet=off,vmport=off",     # our build has neither, and Debian's would send both
                     "-drive if=none,id=disk,format=qcow2,file=disk.qcow2")
 
     def begin(self, case):

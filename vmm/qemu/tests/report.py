@@ -132,6 +132,12 @@ def gains(what, span, expected, slack):
         yield f"{what} gained {span.middle / MS:+.1f} +- {span.bound / MS:.1f} ms, not {expected / MS:+.1f}"
 
 
+def in_a_stop(what, span, stopped, most):
+    """Loses no more than it was stopped for, and no less than that."""
+    if span.low > most or span.high < -stopped - EVENT_NS:
+        yield f"{what} gained {span.middle / MS:+.1f} ms, stopped for {stopped / MS:.1f}"
+
+
 def agree(row_):
     if not near(row_.apart, 0, AGREE_NS):
         yield f"KVM clock and TSC parted by {row_.apart.middle / US:+.1f} us"
@@ -156,6 +162,11 @@ def missed_frozen(row_):
         yield "the KVM clock may have gone on"
 
 
+def missed_saved(row_):
+    yield from in_a_stop("the KVM clock", row_.clock, row_.stopped, -LOST_LEAST_NS)
+    yield from agree(row_)
+
+
 def missed_pause(row_):
     yield from gains("the KVM clock", row_.clock, -row_.stopped, EVENT_NS)
     yield from gains("the TSC", row_.tsc, 0, RATE_NS)
@@ -163,11 +174,8 @@ def missed_pause(row_):
 
 def missed_lost(row_):
     """Nobody promises how much; but this is what the tests of the other policies must tell apart."""
-    longest = row_.stopped + EVENT_NS
-    if row_.clock.low > -LOST_LEAST_NS or row_.clock.high < -longest:
-        yield f"the KVM clock gained {row_.clock.middle / MS:+.1f} ms, stopped for {row_.stopped / MS:.1f}"
-    if row_.tsc.high < -longest or row_.tsc.low > RATE_NS:
-        yield f"the TSC gained {row_.tsc.middle / MS:+.1f} ms, stopped for {row_.stopped / MS:.1f}"
+    yield from in_a_stop("the KVM clock", row_.clock, row_.stopped, -LOST_LEAST_NS)
+    yield from in_a_stop("the TSC", row_.tsc, row_.stopped, RATE_NS)
     if near(row_.apart, 0, AGREE_NS):
         yield "KVM clock and TSC have not parted: somebody has moved them together"
 
@@ -181,8 +189,8 @@ def missed_reboot(row_):
     yield from gains("the KVM clock", row_.clock, 0, RATE_NS)
 
 
-MISSED = {cases.COUNTED: missed_counted, cases.FROZEN: missed_frozen, cases.PAUSE: missed_pause,
-          cases.LOST: missed_lost, cases.RUNNING: missed_running, cases.REBOOT: missed_reboot}
+MISSED = {cases.COUNTED: missed_counted, cases.FROZEN: missed_frozen, cases.SAVED: missed_saved,
+          cases.PAUSE: missed_pause, cases.LOST: missed_lost, cases.RUNNING: missed_running, cases.REBOOT: missed_reboot}
 
 
 def missed(row_):

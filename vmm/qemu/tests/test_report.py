@@ -75,6 +75,12 @@ class Policies(unittest.TestCase):
         self.assertTrue(judge(cases.FROZEN, 0, 0, stopped=10 * MS))
         self.assertIn("parted", judge(cases.FROZEN, -STOPPED, -STOPPED + 60_000)[0])
 
+    def test_frozen_later(self):
+        self.assertEqual(judge(cases.SAVED, -100 * MS, -100 * MS), [])
+        self.assertTrue(judge(cases.SAVED, 0, 0))
+        self.assertTrue(judge(cases.SAVED, -400 * MS, -400 * MS))
+        self.assertIn("parted", judge(cases.SAVED, -100 * MS, -100 * MS + 60_000)[0])
+
     def test_pause(self):
         self.assertEqual(judge(cases.PAUSE, -STOPPED, 0, what="pause"), [])
         self.assertTrue(judge(cases.PAUSE, 0, 0))
