@@ -218,24 +218,25 @@ class TestLab(MigrationLab):
         self.at.ask("system_reset")
         self.lab_hello()
 
-    def step(self, number, step, vmm):
+    def step(self, number, step, vmm, before):
+        """What is read after it is what is before the next."""
         vcpus = self.case.vcpus
-        before = self.read_clocks(vcpus)
         self.states.clear()
         getattr(self, step.what)(vmm)
         self.stay(0.2)
         after = self.read_clocks(vcpus + SPARE if step.what == "plug" else vcpus)
         print(json.dumps({"case": self.case.name, "step": number, "stopped": self.stopped(), "khz": self.khz,
                           "before": before, "after": after}), file=self.steps, flush=True)
+        return after
 
     def run_case(self, case):
         self.begin(case)
         self.progress.say(f"{case.name}: the guest is up, {self.hello[2:]}")
-        vmm = case.vmm
+        vmm, clocks = case.vmm, self.read_clocks(case.vcpus)
         for number, step in enumerate(case.steps):
             if step.what in ("precopy", "postcopy"):
                 vmm = step.vmm or vmm
-            self.step(number, step, step.vmm or vmm)
+            clocks = self.step(number, step, step.vmm or vmm, clocks)
             self.progress.say(f"{case.name}: {step.what}, {vmm}")
         self.end()
 
