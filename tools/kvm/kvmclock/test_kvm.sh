@@ -123,7 +123,8 @@ move_socket() {
 
 # What the destination has read and does not take has not been moved.
 move_refused() {
-	timeout 30 "$kvmclock" save --json --run "$run" "unix-listen:$dir/socket" >"$dir/json2" 2>"$dir/err2" &
+	timeout 30 "$kvmclock" save --json --run "$run" "unix-listen:$dir/socket" \
+		>"$dir/json2" 2>"$dir/err2" &
 	tool 3 restore --way exact "unix:$dir/socket"
 	rc=$?
 	wait $!
@@ -148,7 +149,8 @@ corrupt() {
 	cp "$dir/guest" "$dir/bad"
 	was=$(od -A n -t u1 -j "$1" -N 1 "$dir/guest")
 	# shellcheck disable=SC2059 # an octal escape
-	printf "\\$(printf %03o $((255 - was)))" | dd of="$dir/bad" bs=1 seek="$1" conv=notrunc 2>/dev/null
+	printf "\\$(printf %03o $((255 - was)))" |
+		dd of="$dir/bad" bs=1 seek="$1" conv=notrunc 2>/dev/null
 	tool 4 restore --json "$dir/bad"
 }
 
