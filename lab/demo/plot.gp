@@ -74,8 +74,9 @@ do for [kind in "png svg"] {
 				fillcolor rgb band fillstyle solid border rgb band linewidth 3
 			set label 10 + hop sprintf("on host %s", hop == 1 ? "A" : "B") at (x0 + begin) / 2, top center textcolor rgb soft
 			set arrow hop from middle, old to middle, new filled size screen 0.007, 18 linewidth 1.6 linecolor rgb colour(run)
+			# Beside the arrow, or below a curve that goes straight on.
 			set label 20 + hop sprintf("%+.0f ± %.0f ms", cell(run, hop, GAIN), cell(run, hop, BOUND)) \
-				at begin - 0.015 * last, (old + new) / 2 right font ",13" textcolor rgb colour(run)
+				at begin - 0.015 * last, (old + new) / 2 - (abs(new - old) < 0.1 * span ? 0.1 * span : 0) right font ",13" textcolor rgb colour(run)
 			set label 30 + hop sprintf("stopped\n%.0f ms", cell(run, hop, STOPPED)) at end + 0.008 * last, bottom left \
 				font ",10" textcolor rgb "#8a6d1f"
 			x0 = end
