@@ -37,7 +37,7 @@ headers() {
 	done <"$SOURCE/debian/kernels.full"
 	[ ${#missing[@]} -eq 0 ] ||
 		run "the kernels' headers" "$LOGS/deb-headers.log" \
-			inside "$ROOTDIR" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
+			inside "$ROOTDIR" apt-get -q install -y --no-install-recommends "${missing[@]}"
 }
 
 maintainer() { sed -n 's/^M:\t//p' "$ROOT/MAINTAINERS"; }

@@ -46,7 +46,7 @@ fresh_copy() {
 	mount --bind "$PACKAGES" "$COPY/packages"
 }
 
-in_copy() { inside "$COPY" env DEBIAN_FRONTEND=noninteractive "$@"; }
+in_copy() { inside "$COPY" "$@"; }
 install() { in_copy apt-get -q install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
 remove() { in_copy apt-get -q remove -y -o Dpkg::Use-Pty=0 "$@"; }
 deb() { find "$PACKAGES" -name "$1_*.deb" -printf '/packages/%f\n'; }

@@ -44,7 +44,6 @@ mv "$OUT/deb/sources.$RELEASE" "$ROOTDIR.tmp/etc/apt/sources.list"
 printf 'Package: linux-base\nPin: release n=%s-backports\nPin-Priority: 500\n' "$RELEASE" \
 	>"$ROOTDIR.tmp/etc/apt/preferences.d/backports"
 policy "$ROOTDIR.tmp"
-export DEBIAN_FRONTEND=noninteractive
 run "its package lists" "$LOGS/deb-root-update.log" inside "$ROOTDIR.tmp" apt-get -q update
 run "its build tools" "$LOGS/deb-root-install.log" \
 	inside "$ROOTDIR.tmp" apt-get -q install -y --no-install-recommends "${PACKAGES[@]}"
