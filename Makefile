@@ -43,7 +43,7 @@ check-deb: deb build ## install, upgrade and remove the packages, and boot Debia
 	@packaging/check.sh $(RELEASE)
 
 .PHONY: check-deb-short
-check-deb-short: deb build ## the same for one kernel, without DKMS, and with few tests: what .ci/run does
+check-deb-short: deb build ## the same for one kernel, without DKMS, and with few tests: some minutes
 	@packaging/check.sh $(RELEASE) short
 
 .PHONY: check-qemu

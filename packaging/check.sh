@@ -7,7 +7,7 @@
 #   - Debian's binary kernel boots in the emulated AMD host, with Debian's KVM and with ours in one boot: the selftests fail on
 #     the one as they must and pass on the other, and no module of one loads on the other
 #
-# short: one kernel a base, without DKMS, and the selftests of packaging/tests.short only, for .ci/run.
+# short: one kernel a base, without DKMS, and the selftests of packaging/tests.short only, in some minutes.
 set -euo pipefail
 . "$(dirname "$0")/../lab/common.sh"
 . "$(dirname "$0")/inside.sh"
