@@ -35,6 +35,15 @@ static u32 max_khz;
 /* The host's TSC is about to jump, or has just done so: no vCPU can run. */
 static bool tsc_is_held;
 
+/* Whether instants are based on the TSC, unless the clocksource changes right now. */
+bool kvmclock_host_is_tsc_based(void)
+{
+	int mode = READ_ONCE(kvmclock_vclock_mode);
+
+	return IS_ENABLED(CONFIG_X86_64) &&
+	       (mode == VDSO_CLOCKMODE_TSC || mode == VDSO_CLOCKMODE_HVCLOCK);
+}
+
 /*
  * Get the host TSC that the timekeeper computed @snap from.  kvm-clock names
  * the TSC as its hardware counter as well, but as the clocksource of a nested
@@ -78,6 +87,37 @@ static void kvmclock_take_snapshot(clockid_t id, struct kvmclock_instant *now)
 }
 
 /*
+ * Without a clocksource based on the TSC, a line through the host's clock and the TSC is
+ * behind by what passes between reading the one and the other.  That is about 1 us, but
+ * milliseconds if an interrupt comes in between, or if this host is a guest itself, and
+ * does not run: then try again, and take the pair that is closest.
+ */
+static void kvmclock_take_close_snapshot(clockid_t id, struct kvmclock_instant *now)
+{
+	u64 start, gap, least = U64_MAX, enough = tsc_khz / 50;
+	struct kvmclock_instant next;
+	int tries = 4;
+
+	do {
+		start = rdtsc_ordered();
+		kvmclock_take_snapshot(id, &next);
+		gap = next.tsc_based ? 0 : next.tsc - start;
+		if (gap <= least) {
+			least = gap;
+			*now = next;
+		}
+	} while (least > enough && --tries);
+}
+
+static void kvmclock_take_instant(clockid_t id, struct kvmclock_instant *now)
+{
+	if (likely(kvmclock_host_is_tsc_based()))
+		kvmclock_take_snapshot(id, now);
+	else
+		kvmclock_take_close_snapshot(id, now);
+}
+
+/*
  * By how much CLOCK_TAI is ahead of CLOCK_REALTIME.  Their offsets are written one
  * after the other, in a write section that this does not wait for.
  */
@@ -99,7 +139,7 @@ static void kvmclock_take_tai_snapshot(struct kvmclock_instant *now)
 
 	do {
 		ahead_ns = kvmclock_tai_ahead_ns();
-		kvmclock_take_snapshot(CLOCK_REALTIME, now);
+		kvmclock_take_instant(CLOCK_REALTIME, now);
 	} while (ahead_ns != kvmclock_tai_ahead_ns());
 
 	now->tai_offset = div_s64(ahead_ns, NSEC_PER_SEC);
@@ -119,7 +159,7 @@ void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
 	if (unlikely(id == CLOCK_TAI))
 		kvmclock_take_tai_snapshot(now);
 	else
-		kvmclock_take_snapshot(id, now);
+		kvmclock_take_instant(id, now);
 }
 
 /*
@@ -130,15 +170,6 @@ void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
 u64 kvmclock_boot_ns(const struct kvmclock_instant *now)
 {
 	return ktime_to_ns(ktime_mono_to_any(now->raw_ns, TK_OFFS_BOOT));
-}
-
-/* Whether instants are based on the TSC, unless the clocksource changes right now. */
-bool kvmclock_host_is_tsc_based(void)
-{
-	int mode = READ_ONCE(kvmclock_vclock_mode);
-
-	return IS_ENABLED(CONFIG_X86_64) &&
-	       (mode == VDSO_CLOCKMODE_TSC || mode == VDSO_CLOCKMODE_HVCLOCK);
 }
 
 /*
