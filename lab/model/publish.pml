@@ -2,14 +2,17 @@
 /*
  * How a change of the KVM clock's line reaches the guest's pages: the protocol of
  * arch/x86/kvm/kvmclock.c (begin_update to end_update) and kvmclock_pages.c (on the
- * way into the guest), described in Documentation/virt/kvm/x86/kvmclock.rst.
+ * way into the guest, and in page faults), described in
+ * Documentation/virt/kvm/x86/kvmclock.rst.
  *
  * A line is a number.  Each is greater than those before it at any instant, as after
  * a KVM_SET_CLOCK forward, so that a reading is the number of the line it was computed
- * with.  A page that the host has paged out keeps its contents.
+ * with.  Memory that the host has paged out, or shares so that it can only be read,
+ * keeps its contents.
  *
  *   I1  nobody reads between the instant at which a line is drawn and the line
  *   I2  nobody reads less than anybody has read, through any page
+ *   own who enters the guest has had its own page written
  *   P1  a SET ends, whatever memory is absent, for ever too
  *   P2  so does who enters, if its own page is there
  *   P3  nobody writes more pages of others than the dirty ring has room for
@@ -17,8 +20,9 @@
  * P1 and P2 are violated by a state that nothing leads out of and that is no end:
  * only a vCPU whose own memory never comes may be left.
  *
- * Mutations, for lab/model/check.sh: NO_KICK, NO_PUBLISH, GEN_LATE, NO_OWNER, and
- * NO_RING for P3.  SPLIT_FAULT is the code as it is, see FAULT().
+ * Mutations, for lab/model/check.sh: NO_KICK, NO_PUBLISH, GEN_LATE, NO_OWNER, NO_RING
+ * for P3, and of what keeps a page that shows an old line out of the guest's mapping,
+ * NO_PREPARE, NO_UNMAP, NO_SEQ.
  */
 #ifndef VCPUS
 #define VCPUS	3
@@ -28,6 +32,12 @@
 #endif
 #ifndef PAGE_OUTS
 #define PAGE_OUTS	1
+#endif
+#ifndef SHARES
+#define SHARES		0
+#endif
+#ifndef RETRIES
+#define RETRIES		1	/* KVMCLOCK_RETRIES, of VCPUS that may be stale */
 #endif
 #define ROOM		1	/* in a dirty ring, before it is said to be full */
 #define UNLOCKED	255
@@ -54,7 +64,9 @@ bool in_guest[VCPUS] = false;
 /* The guest's memory, and what all have read. */
 byte page[VCPUS] = 1;
 bool present[VCPUS] = true;
+bool writable[VCPUS] = true;	/* without a fault; what is not present will be */
 bool mapped[VCPUS] = true;	/* in the guest, which faults otherwise */
+byte seq[VCPUS] = 0;		/* mmu_invalidate_seq, which KVM has one of for all */
 byte max_read = 1;
 byte dirty[VCPUS] = 0;
 
@@ -72,7 +84,7 @@ inline write_pages(by, whose, gen, done)
 		failed[whose] = false;
 	}
 	d_step {
-		done = present[whose];
+		done = present[whose] && writable[whose];
 		if
 		:: done ->
 			page[whose] = generation;
@@ -95,6 +107,21 @@ inline write_pages(by, whose, gen, done)
 		:: else
 		fi
 		gen = 0;
+	}
+}
+
+/* kvmclock_write_page(whose) before it is mapped: nothing is noted. */
+inline write_to_map(by, whose, done)
+{
+	d_step {
+		done = present[whose] && writable[whose];
+		if
+		:: done ->
+			page[whose] = generation;
+			dirty[by]++;
+			assert(dirty[by] <= ROOM + 1);	/* P3 */
+		:: else
+		fi
 	}
 }
 
@@ -145,23 +172,51 @@ active proctype set()
 	od
 }
 
-/* Memory is paged out, also what a guest has mapped. */
+/* What the page tables of the host have is another from now on: KVM unmaps it. */
+#define INVALIDATE(whose)	mapped[whose] = false; seq[whose]++
+
+/* Have memory that can be written, by a fault of the host's. */
+inline fault_in_for_write(whose)
+{
+	d_step {
+		if
+		:: present[whose] && !writable[whose] -> INVALIDATE(whose)
+		:: else
+		fi;
+		present[whose] = true;
+		writable[whose] = true;
+	}
+}
+
+/* Memory is paged out, or shared with somebody else, also what a guest has mapped. */
+#define PAGE_OUT(whose)							\
+	d_step {							\
+		outs < PAGE_OUTS && present[whose] ->			\
+		outs++; present[whose] = false; writable[whose] = true;	\
+		INVALIDATE(whose)					\
+	}
+#define SHARE(whose)							\
+	d_step {							\
+		shares < SHARES && present[whose] && writable[whose] ->	\
+		shares++; writable[whose] = false;			\
+		INVALIDATE(whose)					\
+	}
+
 active proctype pager()
 {
-	byte n = 0;
+	byte outs = 0, shares = 0;
 
 end_pager:
 	do
-	:: n < PAGE_OUTS ->
-		if
-		:: d_step { present[0] = false; mapped[0] = false }
-		:: d_step { present[1] = false; mapped[1] = false }
+	:: PAGE_OUT(0)
+	:: PAGE_OUT(1)
+	:: SHARE(0)
+	:: SHARE(1)
 #if VCPUS > 2
-		:: d_step { present[2] = false; mapped[2] = false }
+	:: PAGE_OUT(2)
+	:: SHARE(2)
 #endif
-		fi;
-		n++
-	:: n == PAGE_OUTS -> break
+	:: outs == PAGE_OUTS && shares == SHARES -> break
 	od
 }
 
@@ -175,34 +230,18 @@ end_pager:
 		goto guest						\
 	}
 
-/*
- * It leaves, KVM maps the page, and it comes back.  Here a stale page is written as
- * it is mapped.  KVM does that on the way back into the guest, so that for as long
- * another vCPU that did not leave can read it: SPLIT_FAULT has it so, and finds I2
- * violated.
- */
-#if defined(SPLIT_FAULT) || defined(NO_OWNER)
-#define WRITE_MAPPED(whose)
-#else
-#define WRITE_MAPPED(whose)						\
-		if							\
-		:: stale[whose] -> page[whose] = generation		\
-		:: else							\
-		fi;
-#endif
+/* It leaves, KVM maps the page, and it comes back. */
 #define FAULT(whose)							\
 	atomic {							\
 		!mapped[whose] ->					\
 		in_guest[me] = false;					\
-		present[whose] = true;					\
-		mapped[whose] = true;					\
-		WRITE_MAPPED(whose)					\
-		goto enter						\
+		v = whose;						\
+		goto fault						\
 	}
 
 active [VCPUS] proctype vcpu()
 {
-	byte me = _pid - 2, v = 0, g = 0, goal = 0, tries = 0;
+	byte me = _pid - 2, v = 0, g = 0, goal = 0, tries = 0, s = 0;
 	bool ok = false;
 
 outside:
@@ -250,9 +289,18 @@ enter:
 		if
 		:: shown[next_vcpu] != v ->
 			write_pages(me, next_vcpu, g, ok);
+#ifndef NO_UNMAP
+			/* kvmclock_unmap_pages() */
+			d_step {
+				if
+				:: !ok -> INVALIDATE(next_vcpu)
+				:: else
+				fi
+			}
+#endif
 		:: else
 		fi;
-		next_vcpu++
+		atomic { ok = false; next_vcpu++ }
 	od;
 own:
 #endif
@@ -261,42 +309,42 @@ own:
 	if
 	:: shown[me] != goal && faulted_in[me] != goal ->
 		write_pages(me, me, g, ok);
-		if
+		do
 		:: !ok ->
 			if
-			:: present[me] = true
-			:: true ->
+			:: fault_in_for_write(me)
+			:: !present[me] ->
 end_absent:			false	/* its memory never comes */
 			fi;
-			d_step { dirty[me] = (dirty[me] > 0 -> dirty[me] - 1 : 0) }
 			write_pages(me, me, g, ok);
-		:: else
-		fi
+		:: ok -> break
+		od
 	:: else
 	fi;
 	faulted_in[me] = goal;
 #endif
 
-	/* kvmclock_retry_pages() */
+	/* kvmclock_retry_pages(): some of them, whichever it is the turn of */
 #ifndef NO_OWNER
-	tries = 0;
 	do
-	:: nr_stale && tries < VCPUS && !RING_IS_FULL(me) ->
+	:: nr_stale && tries < RETRIES && !RING_IS_FULL(me) ->
 		if
-		:: stale[tries] -> write_pages(me, tries, g, ok)
-		:: else
+		:: stale[0] -> v = 0
+		:: stale[1] -> v = 1
+#if VCPUS > 2
+		:: stale[2] -> v = 2
+#endif
+		:: else -> break
 		fi;
+		write_pages(me, v, g, ok);
 		tries++
 	:: else -> break
 	od;
-	atomic {
-		tries = 0;
-		ok = false;
-	}
 #endif
 	atomic {
+		assert(page[me] >= goal);	/* own */
 		seen[me] = (nr_stale -> 0 : goal);
-		goal = 0;
+		goal = 0; tries = 0; ok = false; v = 0;
 	}
 
 check:
@@ -321,6 +369,53 @@ guest:
 	:: FAULT(2)
 #endif
 	fi;
+
+fault:
+	/* kvm_mmu_faultin_pfn(), by a fault of the host's for reading */
+	s = seq[v];
+	if
+	:: present[v]
+	:: atomic { !present[v] -> present[v] = true }
+	:: !present[v] ->
+end_fault:	false		/* what it wants to read never comes */
+	fi;
+
+#ifndef NO_PREPARE
+	/* kvmclock_prepare_map() */
+	if
+	:: nr_stale && stale[v] ->
+		if
+		:: atomic { RING_IS_FULL(me) -> s = 0; goto outside }
+		:: !RING_IS_FULL(me)
+		fi;
+		write_to_map(me, v, ok);
+		if
+		:: !ok ->
+			fault_in_for_write(v);
+			write_to_map(me, v, ok);
+		:: else
+		fi;
+		if
+		:: atomic { !ok -> s = 0; v = 0; goto enter }
+		:: else -> ok = false
+		fi
+	:: else
+	fi;
+#endif
+
+	/* With mmu_lock held, unless is_page_fault_stale(). */
+	atomic {
+		if
+#ifdef NO_SEQ
+		:: present[v] -> mapped[v] = true
+#else
+		:: s == seq[v] -> mapped[v] = true
+#endif
+		:: else
+		fi;
+		s = 0; v = 0;
+		goto enter
+	}
 
 leave:
 	in_guest[me] = false;

@@ -4,10 +4,11 @@
 @protos@ type T; identifier f = {get_kvmclock_ns, kvm_get_wall_clock_epoch, kvm_get_monotonic_and_clockread, kvm_guest_time_update, kvm_synchronize_tsc}; @@
 - T f(...);
 
-// Fields that moved to struct kvm_clock and struct kvm_vcpu_clock.
-@fields@ expression v; identifier f = {wall_clock}; @@
-- v->arch.f
-+ v->arch.clock.f
+// Fields that moved to struct kvm_clock and struct kvm_vcpu_clock.  The wall clock is the
+// VM's, and another vCPU may write it right now.
+@wall_clock@ expression v; @@
+- v->arch.wall_clock
++ READ_ONCE(v->arch.clock.wall_clock)
 @system_time@ expression v; @@
 - v->arch.time
 + v->arch.clock.system_time

@@ -373,13 +373,12 @@ void kvmclock_leave(struct kvm_vcpu *vcpu)
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
-	if (!list_empty(&vclock->stale)) {
-		list_del_init(&vclock->stale);
-		WRITE_ONCE(clock->nr_stale, clock->nr_stale - 1);
-	}
+	/* One that could not be created has no index, or that of a later one. */
 	if (list_empty(&vclock->node))
 		return;
 
+	if (test_and_clear_bit(vcpu->vcpu_idx, clock->stale))
+		WRITE_ONCE(clock->nr_stale, clock->nr_stale - 1);
 	kvmclock_count_vcpu(clock, vclock, -1);
 	list_del_init(&vclock->node);
 	clock->nr_vcpus--;
@@ -874,7 +873,6 @@ void kvmclock_init_vm(struct kvm *kvm)
 	ratelimit_state_init(&clock->update_rs, HZ, 10);
 	ratelimit_set_flags(&clock->update_rs, RATELIMIT_MSG_ON_RELEASE);
 	INIT_LIST_HEAD(&clock->vcpus);
-	INIT_LIST_HEAD(&clock->stale);
 	INIT_LIST_HEAD(&clock->host_event_node);
 	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
 

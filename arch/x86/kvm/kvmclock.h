@@ -13,6 +13,8 @@
 #include <asm/tsc.h>
 #include <asm/vdso/clocksource.h>
 
+struct kvm_page_fault;
+
 /* What KVM_ENABLE_CAP takes for KVM_CAP_ADJUST_CLOCK. */
 #define KVM_CLOCK_OPTIONAL_FLAGS \
 	(KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC | KVM_CLOCK_TAI)
@@ -69,6 +71,7 @@ void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);
 void kvmclock_reset(struct kvm_vcpu *vcpu);
 void kvmclock_destroy_vcpu(struct kvm_vcpu *vcpu);
 int __kvmclock_handle_requests(struct kvm_vcpu *vcpu);
+int __kvmclock_prepare_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock);
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated);
@@ -79,10 +82,16 @@ int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock
 #ifdef CONFIG_KVM_HYPERV
 void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiated);
 bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu);
+unsigned long kvmclock_hyperv_page_hva(struct kvm_vcpu *vcpu);
 int kvmclock_fault_in_hyperv_page(struct kvm_vcpu *vcpu);
 u64 get_time_ref_counter(struct kvm *kvm);
 #else
 static inline bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu) { return true; }
+static inline unsigned long kvmclock_hyperv_page_hva(struct kvm_vcpu *vcpu)
+{
+	return KVM_HVA_ERR_BAD;
+}
+
 static inline int kvmclock_fault_in_hyperv_page(struct kvm_vcpu *vcpu) { return 0; }
 #endif
 
@@ -176,6 +185,19 @@ static inline bool kvm_check_tsc_unstable(void)
 	       READ_ONCE(kvmclock_vclock_mode) != VDSO_CLOCKMODE_HVCLOCK;
 }
 
+/*
+ * The address of @gfn for user space, as gfn_to_hva_memslot() has it.  That fails for
+ * a slot which is read-only for the guest, even if it is not for the VMM, but also for
+ * one that is being deleted or moved: vCPUs read on there until it is gone.
+ */
+static inline unsigned long kvmclock_slot_hva(struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	if (slot && slot->flags & KVM_MEMSLOT_INVALID && !(slot->flags & KVM_MEM_READONLY))
+		return __gfn_to_hva_memslot(slot, gfn);
+
+	return gfn_to_hva_memslot(slot, gfn);
+}
+
 /* @vcpu is loaded: adjust its TSC if the host's was reset. */
 static inline void kvmclock_vcpu_load(struct kvm_vcpu *vcpu)
 {
@@ -214,6 +236,25 @@ static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 		return 0;
 
 	return __kvmclock_handle_requests(vcpu);
+}
+
+/*
+ * Some page shows an old line, because it could not be written.  That is noted before
+ * the page is unmapped, which changes mmu_invalidate_seq: who has read that finds it
+ * by an smp_rmb(), and who maps pages, by mmu_lock.
+ */
+static inline bool kvmclock_has_stale_pages(struct kvm *kvm)
+{
+	return unlikely(READ_ONCE(kvm->arch.clock.nr_stale));
+}
+
+/*
+ * A page was faulted in and is about to be mapped: the guest may find no old line
+ * there.  Returns RET_PF_CONTINUE, or what kvm_mmu_faultin_pfn() is to return.
+ */
+static inline int kvmclock_prepare_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	return kvmclock_has_stale_pages(vcpu->kvm) ? __kvmclock_prepare_map(vcpu, fault) : 0;
 }
 
 /* x86.c: what is left there of a guest's TSC */

@@ -19,6 +19,9 @@
 /* A guest takes 0 for invalid, and some take this one for it, too. */
 #define KVMCLOCK_HV_INVALID_TOO	0xffffffff
 
+/* What is written of the page; the rest of it is the guest's. */
+#define KVMCLOCK_HV_PAGE_BYTES	offsetofend(struct ms_hyperv_tsc_page, tsc_offset)
+
 /*
  * Have @page give for each TSC what @line does, in units of 100 ns:
  *
@@ -87,21 +90,51 @@ static u32 kvmclock_next_hyperv_sequence(struct kvmclock_hyperv_page *hyperv)
 	return hyperv->sequence;
 }
 
-static int kvmclock_put_hyperv_page(struct kvm *kvm, gpa_t gpa,
+static unsigned long kvmclock_gfn_hva(struct kvm *kvm, gfn_t gfn)
+{
+	return kvmclock_slot_hva(gfn_to_memslot(kvm, gfn), gfn);
+}
+
+/* As kvm_write_guest(), and also in a slot that is being deleted. */
+static int kvmclock_write_hyperv_memory(struct kvm *kvm, gfn_t gfn, const void *from, int len)
+{
+	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
+	unsigned long hva = kvmclock_slot_hva(slot, gfn);
+
+	if (kvm_is_error_hva(hva) || __copy_to_user((void __user *)hva, from, len))
+		return -EFAULT;
+
+	mark_page_dirty_in_slot(kvm, slot, gfn);
+	return 0;
+}
+
+static int kvmclock_read_hyperv_memory(struct kvm *kvm, gfn_t gfn,
+				       struct ms_hyperv_tsc_page *page)
+{
+	unsigned long hva = kvmclock_gfn_hva(kvm, gfn);
+
+	if (kvm_is_error_hva(hva) ||
+	    __copy_from_user(page, (void __user *)hva, KVMCLOCK_HV_PAGE_BYTES))
+		return -EFAULT;
+
+	return 0;
+}
+
+static int kvmclock_put_hyperv_page(struct kvm *kvm, gfn_t gfn,
 				    struct ms_hyperv_tsc_page *page)
 {
 	u32 sequence = page->tsc_sequence, invalid = 0;
 
-	if (kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
+	if (kvmclock_write_hyperv_memory(kvm, gfn, &invalid, sizeof(invalid)))
 		return -EFAULT;
 	smp_wmb();	/* Who reads the new values finds that the sequence is another. */
 
 	page->tsc_sequence = 0;
-	if (kvm_write_guest(kvm, gpa, page, offsetofend(struct ms_hyperv_tsc_page, tsc_offset)))
+	if (kvmclock_write_hyperv_memory(kvm, gfn, page, KVMCLOCK_HV_PAGE_BYTES))
 		return -EFAULT;
 	smp_wmb();	/* Who finds the new sequence reads the new values. */
 
-	return kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence));
+	return kvmclock_write_hyperv_memory(kvm, gfn, &sequence, sizeof(sequence));
 }
 
 /*
@@ -112,13 +145,13 @@ static int kvmclock_update_hyperv_page(struct kvm *kvm, const struct pvclock_vcp
 {
 	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
 	struct ms_hyperv_tsc_page new, old;
+	gfn_t gfn = gpa_to_gfn(hyperv->gpa);
 	u32 invalid = 0;
 	int r;
 
 	lockdep_assert_held(&hyperv->lock);
 
-	if (kvm_read_guest(kvm, hyperv->gpa, &old,
-			   offsetofend(struct ms_hyperv_tsc_page, tsc_offset)))
+	if (kvmclock_read_hyperv_memory(kvm, gfn, &old))
 		return -EFAULT;
 
 	if (kvmclock_keep_hyperv_page(kvm, &old))
@@ -128,12 +161,12 @@ static int kvmclock_update_hyperv_page(struct kvm *kvm, const struct pvclock_vcp
 	new = old;
 	if (!kvmclock_compute_hyperv_page(line, &new))
 		return old.tsc_sequence ?
-		       kvm_write_guest(kvm, hyperv->gpa, &invalid, sizeof(invalid)) : 0;
+		       kvmclock_write_hyperv_memory(kvm, gfn, &invalid, sizeof(invalid)) : 0;
 
 	if (!old.tsc_sequence || old.tsc_scale != new.tsc_scale ||
 	    old.tsc_offset != new.tsc_offset) {
 		new.tsc_sequence = kvmclock_next_hyperv_sequence(hyperv);
-		r = kvmclock_put_hyperv_page(kvm, hyperv->gpa, &new);
+		r = kvmclock_put_hyperv_page(kvm, gfn, &new);
 		if (r)
 			return r;
 	}
@@ -169,20 +202,35 @@ bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu)
 	return !r;
 }
 
+/* Where the page is in user space's memory, or an error; false if it is none of @vcpu's. */
+static bool kvmclock_find_hyperv_page(struct kvm_vcpu *vcpu, unsigned long *hva)
+{
+	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
+
+	if (likely(READ_ONCE(hyperv->owner) != vcpu))
+		return false;
+
+	guard(raw_spinlock_irqsave)(&hyperv->lock);
+
+	*hva = kvmclock_gfn_hva(vcpu->kvm, gpa_to_gfn(hyperv->gpa));
+	return hyperv->owner == vcpu;
+}
+
+unsigned long kvmclock_hyperv_page_hva(struct kvm_vcpu *vcpu)
+{
+	unsigned long hva;
+
+	return kvmclock_find_hyperv_page(vcpu, &hva) ? hva : KVM_HVA_ERR_BAD;
+}
+
 /* Have the page in memory, if it is one of @vcpu's.  Sleeps. */
 int kvmclock_fault_in_hyperv_page(struct kvm_vcpu *vcpu)
 {
-	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
 	unsigned long hva;
-	gpa_t gpa;
 
-	scoped_guard(raw_spinlock_irqsave, &hyperv->lock) {
-		if (hyperv->owner != vcpu)
-			return 0;
-		gpa = hyperv->gpa;
-	}
+	if (!kvmclock_find_hyperv_page(vcpu, &hva))
+		return 0;
 
-	hva = gfn_to_hva(vcpu->kvm, gpa_to_gfn(gpa));
 	if (kvm_is_error_hva(hva))
 		return -EFAULT;
 

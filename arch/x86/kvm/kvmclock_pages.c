@@ -8,10 +8,16 @@
  * is absent waits for the vCPU that it belongs to, which faults it in, or for any
  * that enters once the page is there.  So a vCPU waits for pages of its own only,
  * and no ioctl but KVM_RUN for any.
+ *
+ * A page that could not be written is not mapped into the guest while it shows an
+ * old line: it is unmapped, and a vCPU that touches it has it written before KVM
+ * maps it again, for all.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitmap.h>
 #include <linux/highmem.h>
+#include <linux/interval_tree.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm_para.h>
 #include <linux/ratelimit.h>
@@ -20,6 +26,8 @@
 #include "kvmclock.h"
 #include "kvmclock_math.h"
 #include "lapic.h"
+#include "mmu.h"
+#include "mmu/mmu_internal.h"
 #include "trace.h"
 #include "x86.h"
 #include "xen.h"
@@ -27,11 +35,15 @@
 /* How many absent pages a vCPU looks for at each entry into the guest, at most. */
 #define KVMCLOCK_RETRIES	8
 
+static_assert(KVMCLOCK_MAX_VCPUS == KVM_MAX_VCPUS);
+
 /* One of a vCPU's pages, or rather the part of it that a line is in. */
 enum kvmclock_page_kind {
 	KVMCLOCK_PAGE_KVM,
 	KVMCLOCK_PAGE_XEN_VCPU_INFO,
 	KVMCLOCK_PAGE_XEN_TIME_INFO,
+	KVMCLOCK_NR_CACHES,
+	KVMCLOCK_PAGE_HYPERV = KVMCLOCK_NR_CACHES,	/* everybody's, and has no cache */
 	KVMCLOCK_NR_PAGES
 };
 
@@ -108,9 +120,27 @@ static unsigned long kvmclock_hva(struct kvm_vcpu *vcpu, const struct kvmclock_p
 
 	map->gfn = gpa_to_gfn(gpa);
 	map->slot = gfn_to_memslot(vcpu->kvm, map->gfn);
-	/* Fails for a slot that is read-only for the guest, even if it is not for the VMM. */
-	hva = gfn_to_hva_memslot(map->slot, map->gfn);
+	hva = kvmclock_slot_hva(map->slot, map->gfn);
 	return kvm_is_error_hva(hva) ? hva : hva + offset_in_page(gpa);
+}
+
+/* The page of user space's memory that one of @vcpu's pages is in, or an error. */
+static unsigned long kvmclock_page_hva(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+{
+	struct kvmclock_page page = kvmclock_page(vcpu, kind);
+	struct kvmclock_mapping map = {};
+	unsigned long hva;
+
+	if (kind == KVMCLOCK_PAGE_HYPERV)
+		return kvmclock_hyperv_page_hva(vcpu);
+	/* Who activates Xen's caches has them written after that, as below. */
+	if (!page.gpc || !data_race(kvmclock_has_page(vcpu, &page)))
+		return KVM_HVA_ERR_BAD;
+
+	guard(read_lock_irqsave)(&page.gpc->lock);
+
+	hva = kvmclock_hva(vcpu, &page, &map);
+	return kvm_is_error_hva(hva) ? hva : (hva + page.offset) & PAGE_MASK;
 }
 
 /*
@@ -217,29 +247,24 @@ static void kvmclock_fill_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind ki
 }
 
 /*
- * Write one of @vcpu's pages, if the guest has it, without sleeping.  False if it
- * could not be written.
+ * Write one of @vcpu's pages that have a cache, if the guest has it, without sleeping.
+ * False if it could not be written.
  *
  * The cache's lock keeps Xen's page where it is, the page's lock kvmclock's: once
  * the guest has turned it off or moved it, nobody writes to the old place.
  */
-static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+static bool kvmclock_write_cached_page(struct kvm_vcpu *vcpu, const struct kvmclock_page *page)
 {
-	struct kvmclock_page page = kvmclock_page(vcpu, kind);
 	struct kvmclock_mapping map = {};
 	bool written = true;
 
-	/* Who activates Xen's caches has them written after that.  Mostly nobody does. */
-	if (!page.gpc || (kind != KVMCLOCK_PAGE_KVM && !data_race(page.gpc->active)))
-		return true;
-
-	scoped_guard(read_lock_irqsave, &page.gpc->lock) {
+	scoped_guard(read_lock_irqsave, &page->gpc->lock) {
 		guard(raw_spinlock)(&vcpu->arch.clock.page_lock);
 
-		if (kvmclock_has_page(vcpu, &page)) {
-			written = kvmclock_map_page(vcpu, &page, &map);
+		if (kvmclock_has_page(vcpu, page)) {
+			written = kvmclock_map_page(vcpu, page, &map);
 			if (written)
-				kvmclock_fill_page(vcpu, kind, &map);
+				kvmclock_fill_page(vcpu, page->kind, &map);
 			kvmclock_unmap_page(&map);
 		}
 	}
@@ -251,19 +276,25 @@ static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind k
 /* Whether others are to look for @vcpu's pages, which could not be written. */
 static void kvmclock_set_stale(struct kvm_vcpu *vcpu, bool stale)
 {
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	if (stale == !list_empty(&vclock->stale))
+	if (stale == test_bit(vcpu->vcpu_idx, clock->stale))
 		return;
 
-	if (stale)
-		list_add_tail(&vclock->stale, &clock->stale);
-	else
-		list_del_init(&vclock->stale);
+	assign_bit(vcpu->vcpu_idx, clock->stale, stale);
 	WRITE_ONCE(clock->nr_stale, clock->nr_stale + (stale ? 1 : -1));
+}
+
+/* The first vCPU from @from on with pages that could not be written, or NULL. */
+static struct kvm_vcpu *kvmclock_find_stale(struct kvm *kvm, unsigned int from)
+{
+	unsigned int nr = atomic_read(&kvm->online_vcpus), i;
+
+	/* Who comes or goes meanwhile may be found or not. */
+	i = data_race(find_next_bit(kvm->arch.clock.stale, nr, from));
+	return i < nr ? kvm_get_vcpu(kvm, i) : NULL;
 }
 
 /*
@@ -284,7 +315,8 @@ static void kvmclock_note_shown(struct kvm_vcpu *vcpu, unsigned long generation,
 		kvmclock_set_stale(vcpu, true);
 	} else if (generation == clock->generation && failures == vclock->failures) {
 		WRITE_ONCE(vclock->shown, generation);
-		kvmclock_set_stale(vcpu, false);
+		if (unlikely(clock->nr_stale))
+			kvmclock_set_stale(vcpu, false);
 	}
 }
 
@@ -319,13 +351,18 @@ static bool kvmclock_write_pages(struct kvm_vcpu *vcpu)
 	unsigned long generation = READ_ONCE(vcpu->kvm->arch.clock.generation);
 	unsigned int failures = READ_ONCE(vclock->failures);
 	enum kvmclock_page_kind kind;
+	struct kvmclock_page page;
 	bool written = true;
 
 	/* What is read from here on is not older than that. */
 	smp_rmb();
 
-	for (kind = 0; kind < KVMCLOCK_NR_PAGES; kind++)
-		written &= kvmclock_write_page(vcpu, kind);
+	for (kind = 0; kind < KVMCLOCK_NR_CACHES; kind++) {
+		page = kvmclock_page(vcpu, kind);
+		/* Who activates Xen's caches has them written after that.  Mostly nobody does. */
+		if (page.gpc && (kind == KVMCLOCK_PAGE_KVM || data_race(page.gpc->active)))
+			written &= kvmclock_write_cached_page(vcpu, &page);
+	}
 	written &= kvmclock_write_hyperv_page(vcpu);
 
 	kvmclock_note_shown(vcpu, generation, failures, written);
@@ -333,18 +370,56 @@ static bool kvmclock_write_pages(struct kvm_vcpu *vcpu)
 }
 
 /* The same for another vCPU than the one that runs.  Hyper-V's page is everybody's. */
-static void kvmclock_write_others_pages(struct kvm_vcpu *vcpu)
+static bool kvmclock_write_others_pages(struct kvm_vcpu *vcpu)
 {
 	bool written;
 
-	if (likely(!kvmclock_is_parked(vcpu))) {
-		kvmclock_write_pages(vcpu);
-		return;
-	}
+	if (likely(!kvmclock_is_parked(vcpu)))
+		return kvmclock_write_pages(vcpu);
 
 	written = kvmclock_write_hyperv_page(vcpu);
 	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
 	kvmclock_set_stale(vcpu, !written);
+	return written;
+}
+
+/* Take user space's page at @hva out of the guest's mapping, for whoever maps it to look. */
+static void kvmclock_unmap_hva(struct kvm *kvm, struct kvm_memslots *slots, unsigned long hva)
+{
+	struct kvm_memory_slot *slot;
+	struct interval_tree_node *node;
+	gfn_t gfn;
+
+	for (node = interval_tree_iter_first(&slots->hva_tree, hva, hva + PAGE_SIZE - 1); node;
+	     node = interval_tree_iter_next(node, hva, hva + PAGE_SIZE - 1)) {
+		slot = container_of(node, struct kvm_memory_slot, hva_node[slots->node_idx]);
+		gfn = hva_to_gfn_memslot(hva, slot);
+		/* What the guest has there is not user space's page. */
+		if (!kvm_mem_is_private(kvm, gfn))
+			kvm_zap_gfn_range(kvm, gfn, gfn + 1);
+	}
+}
+
+/*
+ * @vcpu's pages show an old line, because they could not be written, and are noted
+ * as stale.  The guest may have them mapped all the same, if only to read, or be
+ * about to.  Unmap them: this also has page faults that are being handled start over,
+ * so that each that maps a page from here on finds @vcpu in kvmclock_prepare_map().
+ */
+static void kvmclock_unmap_pages(struct kvm_vcpu *vcpu)
+{
+	struct kvm *kvm = vcpu->kvm;
+	enum kvmclock_page_kind kind;
+	unsigned long hva;
+	int i;
+
+	for (kind = 0; kind < KVMCLOCK_NR_PAGES; kind++) {
+		hva = kvmclock_page_hva(vcpu, kind);
+		if (kvm_is_error_hva(hva))
+			continue;
+		for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++)
+			kvmclock_unmap_hva(kvm, __kvm_memslots(kvm, i), hva);
+	}
 }
 
 static bool kvmclock_is_cached(struct gfn_to_pfn_cache *gpc, gpa_t gpa)
@@ -369,6 +444,8 @@ static int kvmclock_fault_in_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind
 {
 	struct kvmclock_page page = kvmclock_page(vcpu, kind);
 
+	if (kind == KVMCLOCK_PAGE_HYPERV)
+		return kvmclock_fault_in_hyperv_page(vcpu);
 	if (!page.gpc || !kvmclock_has_page(vcpu, &page))
 		return 0;
 
@@ -383,7 +460,7 @@ static int kvmclock_fault_in_pages(struct kvm_vcpu *vcpu)
 	for (kind = 0; kind < KVMCLOCK_NR_PAGES; kind++)
 		r = kvmclock_fault_in_page(vcpu, kind) ? : r;
 
-	return kvmclock_fault_in_hyperv_page(vcpu) ? : r;
+	return r;
 }
 
 /*
@@ -431,8 +508,9 @@ static int kvmclock_publish_locked(struct kvm_vcpu *vcpu, unsigned long generati
 			return -EAGAIN;
 
 		other = kvm_get_vcpu(vcpu->kvm, clock->next_vcpu);
-		if (other && READ_ONCE(other->arch.clock.shown) != generation)
-			kvmclock_write_others_pages(other);
+		if (other && READ_ONCE(other->arch.clock.shown) != generation &&
+		    !kvmclock_write_others_pages(other))
+			kvmclock_unmap_pages(other);
 		clock->next_vcpu++;
 		cond_resched();
 	}
@@ -470,16 +548,14 @@ static int kvmclock_publish(struct kvm_vcpu *vcpu)
 static struct kvm_vcpu *kvmclock_next_stale(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	struct kvm_vcpu_clock *vclock;
+	struct kvm_vcpu *vcpu;
 
-	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
-
-	vclock = list_first_entry_or_null(&clock->stale, struct kvm_vcpu_clock, stale);
-	if (!vclock)
-		return NULL;
-
-	list_move_tail(&vclock->stale, &clock->stale);
-	return container_of(vclock, struct kvm_vcpu, arch.clock);
+	vcpu = kvmclock_find_stale(kvm, READ_ONCE(clock->next_stale)) ? :
+	       kvmclock_find_stale(kvm, 0);
+	/* Who comes here at the same time may find the same one. */
+	if (vcpu)
+		WRITE_ONCE(clock->next_stale, vcpu->vcpu_idx + 1);
+	return vcpu;
 }
 
 /*
@@ -499,6 +575,113 @@ static void kvmclock_retry_pages(struct kvm_vcpu *vcpu)
 			first = other;
 		kvmclock_write_others_pages(other);
 	}
+}
+
+/*
+ * Have user space's page at @hva in memory for writing, because it is there for
+ * reading only.  Sleeps.  False if it cannot be written at all.
+ */
+static bool kvmclock_fault_in_hva(unsigned long hva, int *ret)
+{
+	struct page *page;
+	int r = get_user_pages_unlocked(hva, 1, &page, FOLL_WRITE | FOLL_INTERRUPTIBLE);
+
+	if (r == 1)
+		put_page(page);
+	else if (r == -EINTR || r == -EAGAIN)
+		*ret = RET_PF_RETRY;
+	return r == 1;
+}
+
+/* Write one of @vcpu's pages, of any kind, that the guest was found to have. */
+static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+{
+	struct kvmclock_page page = kvmclock_page(vcpu, kind);
+
+	if (kind == KVMCLOCK_PAGE_HYPERV)
+		return kvmclock_write_hyperv_page(vcpu);
+
+	return kvmclock_write_cached_page(vcpu, &page);
+}
+
+/*
+ * Write one of @other's pages, which is at @hva, on behalf of @vcpu, which has just
+ * faulted it in and is about to map it.  User space may have to drain @vcpu's dirty
+ * ring first: that is seen to on the way into the guest, and by who prefaults and may
+ * have drained it without entering the guest since.
+ */
+static int kvmclock_write_page_to_map(struct kvm_vcpu *vcpu, struct kvm_vcpu *other,
+				      enum kvmclock_page_kind kind, unsigned long hva,
+				      bool prefetch)
+{
+	int r = RET_PF_CONTINUE;
+
+	if (kvmclock_dirty_ring_is_full(vcpu) && kvm_dirty_ring_check_request(vcpu))
+		return prefetch ? -EAGAIN : RET_PF_RETRY;
+
+	if (kvmclock_write_page(other, kind) || !kvmclock_fault_in_hva(hva, &r))
+		return r;
+
+	return kvmclock_write_page(other, kind) ? RET_PF_CONTINUE : RET_PF_RETRY;
+}
+
+/* Do not map @hva together with @stale_hva, where that is another page. */
+static void kvmclock_limit_level(struct kvm_page_fault *fault, unsigned long hva,
+				 unsigned long stale_hva)
+{
+	while (fault->max_level > PG_LEVEL_4K &&
+	       !((hva ^ stale_hva) & KVM_HPAGE_MASK(fault->max_level)))
+		fault->max_level--;
+}
+
+/* Look at all pages of @other for the one that is about to be mapped. */
+static int kvmclock_prepare_others_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault,
+				       unsigned long hva, struct kvm_vcpu *other)
+{
+	bool parked = kvmclock_is_parked(other);
+	enum kvmclock_page_kind kind;
+	unsigned long stale_hva;
+	int r = RET_PF_CONTINUE;
+
+	for (kind = 0; kind < KVMCLOCK_NR_PAGES && r == RET_PF_CONTINUE; kind++) {
+		if (parked && kind != KVMCLOCK_PAGE_HYPERV)
+			continue;
+		stale_hva = kvmclock_page_hva(other, kind);
+		if (kvm_is_error_hva(stale_hva))
+			continue;
+		if (stale_hva == hva)
+			r = kvmclock_write_page_to_map(vcpu, other, kind, hva, fault->prefetch);
+		else
+			kvmclock_limit_level(fault, hva, stale_hva);
+	}
+	return r;
+}
+
+/*
+ * KVM has faulted a page in for @vcpu, and is about to map it into the guest, where
+ * all vCPUs can read it.  If it is one of those that could not be written, it shows
+ * an old line: write it.  That wait is @vcpu's own, as is that for the page.
+ *
+ * If the line changes after this, all vCPUs leave the guest, and the pages are
+ * written, or unmapped, before any enters it.  If the page vanishes after this, KVM
+ * notices.  The vCPUs that are found here are taken off the list as they enter.
+ */
+int __kvmclock_prepare_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	unsigned long hva = __gfn_to_hva_memslot(fault->slot, fault->gfn);
+	struct kvm_vcpu *other = NULL;
+	int r = RET_PF_CONTINUE;
+
+	if (fault->is_private)
+		return RET_PF_CONTINUE;
+
+	do {
+		other = kvmclock_find_stale(vcpu->kvm, other ? other->vcpu_idx + 1 : 0);
+		if (other)
+			r = kvmclock_prepare_others_map(vcpu, fault, hva, other);
+	} while (other && r == RET_PF_CONTINUE);
+
+	return r;
 }
 
 /*
@@ -692,7 +875,7 @@ int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 /* The page is for @vcpu to write, on its way into the guest: see kvm_write_system_time(). */
 void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock)
 {
-	vcpu->kvm->arch.clock.wall_clock = wall_clock;
+	WRITE_ONCE(vcpu->kvm->arch.clock.wall_clock, wall_clock);
 	vcpu->arch.clock.pending_wall_clock = wall_clock;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
@@ -779,7 +962,6 @@ void kvmclock_init_vcpu(struct kvm_vcpu *vcpu)
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 
 	INIT_LIST_HEAD(&vclock->node);
-	INIT_LIST_HEAD(&vclock->stale);
 	raw_spin_lock_init(&vclock->page_lock);
 	kvm_gpc_init(&vclock->pv_time, vcpu->kvm);
 	vclock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);

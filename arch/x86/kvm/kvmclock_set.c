@@ -198,13 +198,14 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 /*
  * Whether the TSC now is one at which the line that @data describes goes on.  The
  * host's TSC does not wrap, and KVM_SET_CLOCK_GUEST takes @vcpu's for one that does
- * not; else a guest's may, and is behind if it is by less than 2^63.
+ * not.  A guest's may; by 2^63 cycles or more ahead is behind, for all who compute
+ * with the line.
  */
 static int kvmclock_check_tsc(const struct kvm_vcpu *vcpu, const struct kvm_clock_data *data,
 			      const struct kvmclock_instant *now, u64 tsc)
 {
-	if (vcpu)
-		return tsc >= data->guest_tsc ? 0 : -EINVAL;
+	if (vcpu && tsc < data->guest_tsc)
+		return -EINVAL;
 	if (data->flags & KVM_CLOCK_REALTIME)
 		return 0;
 	if (data->flags & KVM_CLOCK_HOST_TSC)

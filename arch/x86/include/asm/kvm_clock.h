@@ -16,6 +16,13 @@
 
 #include <asm/pvclock-abi.h>
 
+/* KVM_MAX_VCPUS, which asm/kvm_host.h defines further down only. */
+#ifdef CONFIG_KVM_MAX_NR_VCPUS
+#define KVMCLOCK_MAX_VCPUS	CONFIG_KVM_MAX_NR_VCPUS
+#else
+#define KVMCLOCK_MAX_VCPUS	1024
+#endif
+
 /*
  * A line in the domain of the TSC scaled by @ratio, for the clock to go on with.
  * Where the clock cannot do so with the line itself, because it runs at another
@@ -109,11 +116,14 @@ struct kvm_clock {
 
 	/*
 	 * Publishing.  @generation counts changes that all pages must show, and
-	 * starts at 1.  @stale has the vCPUs with pages that could not be written.
+	 * starts at 1.  @stale has the vCPUs with pages that could not be written,
+	 * by their index.  It is looked at without the lock, which is why it is no
+	 * list.  @next_stale is where to go on with them, and needs no lock.
 	 */
 	unsigned long generation;
-	struct list_head stale;
+	DECLARE_BITMAP(stale, KVMCLOCK_MAX_VCPUS);
 	unsigned int nr_stale;
+	unsigned int next_stale;
 
 	/*
 	 * Serializes the vCPU that writes the pages of the others, which does not
@@ -177,7 +187,6 @@ struct kvm_vcpu_clock {
 	/* The generation that the vCPU's pages show, and how often writing failed. */
 	unsigned long shown;
 	unsigned int failures;
-	struct list_head stale;
 
 	/*
 	 * For the vCPU itself: the generation for which nothing is left to do on

@@ -583,12 +583,13 @@ static void *read_msrs(void *arg)
 
 static bool test_ebusy_ioctl(void)
 {
+	u64 end_ms = kvmclock_now_ms() + 20000;
 	int i, err, busy = 0, other = 0;
 	pthread_t reader;
 
 	WRITE_ONCE(stop_reading, false);
 	kvm_pthread_create(&reader, NULL, read_msrs, kc.vcpu[1]);
-	for (i = 0; i < 20000 && !busy; i++) {
+	for (i = 0; !busy && kvmclock_now_ms() < end_ms; i++) {
 		struct kvm_clock_data data = moving(KVM_CLOCK_HOST_TSC);
 
 		data.guest_tsc -= 1UL << 41;

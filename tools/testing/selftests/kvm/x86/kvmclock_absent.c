@@ -9,6 +9,10 @@
  * VM, other vCPUs and other processes have to go on.  Once the page is there, it
  * has to show the clock as it is before its owner enters the guest.
  *
+ * No vCPU may read the clock as it was, either, through a page that has just come
+ * and was not written yet, whoever has had it mapped; nor through one that is there,
+ * but shared, so that it can be read and not written.
+ *
  * What should not wait runs in a thread or in a process.  If it is not done after a
  * time that is long enough for anything that computes, the page is provided, so that
  * also a kernel that waits comes to the end of this test.
@@ -221,14 +225,19 @@ static void create_vcpus(int nr, bool hyperv)
 	watch_pages();
 }
 
-static void create(enum kind kind)
+static void create_with(enum kind kind, int nr_vcpus)
 {
-	create_vcpus(2, kind == HYPERV);
+	create_vcpus(nr_vcpus, kind == HYPERV);
 	if (kind == HYPERV)
 		enable_hyperv(OWNER);
 	else if (kind != KVMCLOCK)
 		enable_xen(kind);
 	kvmclock_settle(&kc);
+}
+
+static void create(enum kind kind)
+{
+	create_with(kind, 2);
 }
 
 static void destroy(void)
@@ -348,14 +357,6 @@ static void job_start(struct job *job, const struct op *op, int vcpu)
 	kvm_pthread_create(&job->thread, NULL, job_main, job);
 }
 
-static u64 now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static bool job_is_done(struct job *job)
 {
 	return __atomic_load_n(&job->done, __ATOMIC_ACQUIRE);
@@ -363,10 +364,10 @@ static bool job_is_done(struct job *job)
 
 static bool job_wait(struct job *job, int ms)
 {
-	u64 start = now_ms();
+	u64 start = kvmclock_now_ms();
 
 	while (!job_is_done(job)) {
-		if (now_ms() - start > ms)
+		if (kvmclock_now_ms() - start > ms)
 			return false;
 		usleep(1000);
 	}
@@ -892,11 +893,11 @@ static int vmm_main(const char *arg)
 
 static bool process_ends(pid_t pid, int ms)
 {
-	u64 start = now_ms();
+	u64 start = kvmclock_now_ms();
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		if (now_ms() - start > ms)
+		if (kvmclock_now_ms() - start > ms)
 			return false;
 		usleep(1000);
 	}
@@ -936,11 +937,267 @@ static bool test_kill(enum kind kind)
 	return ok;
 }
 
+/* ---- What a guest reads there, through the page of another vCPU ---- */
+
+/* The third one, which reads while the second one maps the page, and one that waits. */
+#define READER		2
+#define HOLDER		3
+
+#define NR_READS	20
+
+/* What the guest is to read and has found, in its page for orders. */
+struct reading {
+	u64 page;	/* in: the address */
+	u64 go;		/* in: read it now */
+	u64 spins;
+	u64 done;
+	u8 line[sizeof(struct pvclock_vcpu_time_info)];
+};
+
+static struct reading *reading(int vcpu)
+{
+	return (void *)(kvmclock_guest(&kc, vcpu) + 1);
+}
+
+/*
+ * Copy the line, as a guest does: kvmclock's version, or Hyper-V's sequence, which is
+ * not 0 then, is the same before and after.  It does not leave the guest for it.
+ */
+static void guest_copy(const u8 *page, u8 *line)
+{
+	u32 version;
+	int i;
+
+	do {
+		version = READ_ONCE(*(u32 *)page);
+		asm volatile("lfence" ::: "memory");
+		for (i = 0; i < sizeof(struct pvclock_vcpu_time_info); i++)
+			line[i] = READ_ONCE(page[i]);
+		asm volatile("lfence" ::: "memory");
+	} while (version != READ_ONCE(*(u32 *)page));
+}
+
+/* Read the page once that is wanted, without leaving the guest before. */
+static void guest_reader(struct kvmclock_guest *guest)
+{
+	struct reading *reading = (void *)(guest + 1);
+
+	for (;;) {
+		while (!READ_ONCE(reading->go))
+			WRITE_ONCE(reading->spins, reading->spins + 1);
+		guest_copy((void *)reading->page, reading->line);
+		WRITE_ONCE(reading->go, 0);
+		WRITE_ONCE(reading->done, reading->done + 1);
+		GUEST_UCALL_NONE();
+	}
+}
+
+static gpa_t kind_gpa(enum kind kind)
+{
+	return kvmclock_page_gpa(kind_page(kind)) + (kind == XEN_INFO ? XEN_INFO_TIME : 0);
+}
+
+/* Nobody has changed anything since: the page has what the guest was to find. */
+static bool has_read(enum kind kind, gpa_t gpa, int vcpu)
+{
+	const u8 *page = addr_gpa2hva(kc.vm, gpa);
+
+	/* Neither version nor sequence, nor what is behind Hyper-V's line. */
+	return check(!memcmp(reading(vcpu)->line + 8, page + 8, kind == HYPERV ? 16 : 24),
+		     "vCPU %d has read an old line", vcpu);
+}
+
+static bool has_read_newest(enum kind kind, int vcpu)
+{
+	return has_read(kind, kind_gpa(kind), vcpu);
+}
+
+static void make_reader(int vcpu, gpa_t gpa)
+{
+	vcpu_arch_set_entry_point(kc.vcpu[vcpu], guest_reader);
+	vcpu_args_set(kc.vcpu[vcpu], 1, kc.guest_gva[vcpu]);
+	memset(reading(vcpu), 0, sizeof(struct reading));
+	reading(vcpu)->page = gpa;
+}
+
+static void read_now(int vcpu)
+{
+	reading(vcpu)->go = 1;
+	run_now(vcpu);
+}
+
+static void create_readers(enum kind kind)
+{
+	create_with(kind, 3);
+	kvmclock_map_pages(&kc, NR_PAGES);
+	make_reader(READER, kind_gpa(kind));
+}
+
+static bool wait_for_spins(int vcpu)
+{
+	u64 start = kvmclock_now_ms(), spins = READ_ONCE(reading(vcpu)->spins);
+
+	while (READ_ONCE(reading(vcpu)->spins) - spins < 2)
+		if (kvmclock_now_ms() - start > STUCK_MS)
+			return check(false, "vCPU %d does not run", vcpu);
+	return true;
+}
+
+static const char *no_cpu1(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? NULL : "this host has one CPU";
+}
+
+/* On one CPU, the reader is out of the guest whenever somebody else does something. */
+static const char *cannot_read_while_mapped(void)
+{
+	return no_cpu1() ? : kvmclock_cannot_pre_fault();
+}
+
+/*
+ * The page is absent as the clock is set, and comes while the reader is in the guest.
+ * OTHER has it mapped, and does not enter the guest after that, where it would write
+ * it.  The reader finds it mapped, unless it has left the guest meanwhile, by chance:
+ * then it writes the page itself.
+ */
+static bool reads_while_mapped(enum kind kind)
+{
+	struct kvm_pre_fault_memory range = {
+		.gpa = kvmclock_page_gpa(kind_page(kind)),
+		.size = PAGE_SIZE,
+	};
+	struct job reader;
+	bool ok;
+
+	take(kind_page(kind));
+	step();
+	job_start(&reader, &run, READER);
+	ok = wait_for_spins(READER);
+	give(kind_page(kind));
+	vcpu_ioctl(kc.vcpu[OTHER], KVM_PRE_FAULT_MEMORY, &range);
+	WRITE_ONCE(reading(READER)->go, 1);
+	job_end(&reader);
+
+	run_now(OWNER);
+	return is_newest(kind) && has_read_newest(kind, READER) && ok;
+}
+
+static bool test_mapped(enum kind kind)
+{
+	bool ok = true;
+	int i;
+
+	create_readers(kind);
+	for (i = 0; i < NR_READS && ok; i++)
+		ok = reads_while_mapped(kind);
+	destroy();
+	return ok;
+}
+
+/* A child of the VMM's has a copy of its memory, which is none before it is written. */
+static pid_t share_memory(void)
+{
+	pid_t pid = fork();
+
+	TEST_ASSERT(pid >= 0, "fork: errno %d", errno);
+	if (!pid)
+		for (;;)
+			pause();
+	return pid;
+}
+
+/* The reader has the page mapped, as it can be read; but KVM cannot write it. */
+static bool test_shared(enum kind kind)
+{
+	bool ok = true;
+	pid_t pid;
+	int i;
+
+	create_readers(kind);
+	pid = share_memory();
+	for (i = 0; i < 2; i++) {
+		read_now(READER);
+		ok &= has_read_newest(kind, READER);
+		step();
+		/* It writes the pages of all, as it comes first, and reads at once. */
+		read_now(READER);
+		run_now(OWNER);
+		ok &= is_newest(kind) && has_read_newest(kind, READER);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		pid = share_memory();
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	destroy();
+	return ok;
+}
+
+/* Nobody can write the page, and the guest goes on with it, as it does with any memory. */
+static bool test_never_writable(enum kind kind)
+{
+	char *page = pages + kind_page(kind) * PAGE_SIZE;
+	bool ok;
+
+	create_readers(kind);
+	TEST_ASSERT(!mprotect(page, PAGE_SIZE, PROT_READ), "mprotect");
+	step();
+	read_now(READER);
+	ok = check(reading(READER)->done == 1, "the guest has not read");
+	protection(kind_page(kind), true);
+	run_now(OWNER);
+	read_now(READER);
+	ok &= is_newest(kind) && has_read_newest(kind, READER);
+	destroy();
+	return ok;
+}
+
+static int op_delete_slot(const struct op *op, int vcpu)
+{
+	set_slot(0, false);
+	return 0;
+}
+
+/*
+ * KVM marks a slot as being deleted, waits for all that may not have seen the mark, and
+ * only then takes the memory from the guest.  HOLDER, which waits for its own page,
+ * makes that take long enough for the reader to read the clock there.
+ */
+static bool test_being_deleted(enum kind kind)
+{
+	static const struct op delete_slot = { "KVM_SET_USER_MEMORY_REGION", op_delete_slot };
+	struct job holder, deleter;
+	bool ok;
+
+	create_with(kind, HOLDER + 1);
+	kvmclock_map_pages(&kc, NR_PAGES);
+	make_reader(READER, kind_gpa(kind));
+	read_now(READER);
+	step();
+	take(HOLDER);
+	ok = start_waiting(&holder, HOLDER, HOLDER);
+	job_start(&deleter, &delete_slot, OWNER);
+	job_wait(&deleter, 200);
+
+	step();
+	read_now(READER);
+	ok &= is_newest(kind) && has_read_newest(kind, READER);
+	ok &= check(!job_is_done(&deleter), "the slot was not being deleted, but gone");
+	give(HOLDER);
+	job_end(&holder);
+	job_end(&deleter);
+	/* What is created here is deleted with the VM. */
+	set_slot(0, true);
+	destroy();
+	return ok;
+}
+
 static const struct {
 	const char *name;
 	bool (*run)(enum kind kind);
-	/* It needs no VM, or destroys it. */
+	/* It needs no VM or creates its own, or destroys it. */
 	bool no_vm, destroys;
+	const char *(*missing)(void);
 } kind_tests[] = {
 	{ "taken_up", test_taken_up },
 	{ "signal", test_signal },
@@ -951,6 +1208,10 @@ static const struct {
 	{ "mprotect", test_mprotect },
 	{ "mprotect_taken_up", test_mprotect_taken_up },
 	{ "mprotect_entered", test_mprotect_entered },
+	{ "mapped", test_mapped, .no_vm = true, .missing = cannot_read_while_mapped },
+	{ "shared", test_shared, .no_vm = true },
+	{ "never_writable", test_never_writable, .no_vm = true },
+	{ "being_deleted", test_being_deleted, .no_vm = true },
 	{ "destroy", test_destroy, .destroys = true },
 	{ "kill", test_kill, .no_vm = true },
 };
@@ -964,8 +1225,13 @@ static const char *no_xen(void)
 
 static void run_kind_test(enum kind kind, int t)
 {
+	const char *why = kind_tests[t].missing ? kind_tests[t].missing() : NULL;
 	bool ok;
 
+	if (why) {
+		ksft_test_result_skip("%s %s: %s\n", kind_tests[t].name, kind_names[kind], why);
+		return;
+	}
 	if (!kind_tests[t].no_vm)
 		create(kind);
 	ok = kind_tests[t].run(kind);
@@ -1162,11 +1428,6 @@ static bool test_host_clock_migrated(void)
 	return runs_in_host_clock(&run_migrated);
 }
 
-static const char *no_cpu1(void)
-{
-	return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? NULL : "this host has one CPU";
-}
-
 /* ---- Postcopy ---- */
 
 static struct job jobs[MAX_VCPUS];
@@ -1269,6 +1530,28 @@ static bool test_postcopy_taken_up(void)
 	return ok;
 }
 
+/* More pages have come than a vCPU writes for others as it enters the guest. */
+static bool test_postcopy_read(void)
+{
+	int last = MAX_VCPUS - 1;
+	bool ok;
+
+	create_vcpus(MAX_VCPUS, false);
+	kvmclock_map_pages(&kc, NR_PAGES);
+	take_all_but_first();
+	ok = first_goes_on();
+	give_all_but_first();
+	job_end(&jobs[0]);
+
+	/* It would be the last one's turn last. */
+	make_reader(0, kvmclock_page_gpa(last));
+	read_now(0);
+	run_now(last);
+	ok &= page_is_newest(last, last, 0) && has_read(KVMCLOCK, kvmclock_page_gpa(last), 0);
+	destroy();
+	return ok;
+}
+
 /* ---- vCPUs that the guest has parked ---- */
 
 /*
@@ -1340,6 +1623,7 @@ static const struct kvmclock_test tests[] = {
 	{ "host_clock_migrated", test_host_clock_migrated, no_cpu1, .always = true },
 	{ "postcopy", test_postcopy, .always = true },
 	{ "postcopy_taken_up", test_postcopy_taken_up, .always = true },
+	{ "postcopy_read", test_postcopy_read, .always = true },
 	{ "parked_uninitialized", test_parked_uninitialized, .always = true },
 	{ "parked_init", test_parked_init, .always = true },
 	{ "parked_halted", test_parked_halted, .always = true },

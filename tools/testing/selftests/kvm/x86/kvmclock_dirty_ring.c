@@ -13,6 +13,7 @@
  * reported, and all show the clock as it is.
  */
 #include <asm/barrier.h>
+#include <sys/mman.h>
 
 #include "kvmclock.h"
 
@@ -285,6 +286,106 @@ static bool test_guest_tsc(void)
 	return end("guest_tsc") & ok;
 }
 
+/* What the guest has read of the clock through each page, and the last one of these. */
+struct readings {
+	u64 page;
+	u64 ns[NR_VCPUS];
+};
+
+/* One after the other, without leaving the guest by itself. */
+static void guest_read_all(struct kvmclock_guest *guest, struct readings *readings)
+{
+	u64 page;
+
+	for (page = readings->page; page < NR_VCPUS; page++) {
+		readings->ns[page] =
+			kvmclock_read((void *)(KVMCLOCK_PAGES_GPA + page * PAGE_SIZE));
+		WRITE_ONCE(readings->page, page);
+	}
+	GUEST_UCALL_NONE();
+}
+
+/* The host provides them again, zeroed, where somebody wants to read them. */
+static void step_without_pages(void)
+{
+	TEST_ASSERT(!madvise(kvmclock_page_hva(&kc, 1), (NR_VCPUS - 1) * PAGE_SIZE,
+			     MADV_DONTNEED), "MADV_DONTNEED");
+	step();
+}
+
+/*
+ * All pages but the first are absent as the clock is set, and are provided, zeroed,
+ * where the guest reads them: each is written before that, and after a full ring was
+ * drained.
+ */
+static bool test_fault_in(void)
+{
+	bool ok = begin();
+	struct readings *readings;
+	gva_t gva;
+	int i, old = 0;
+
+	gva = vm_alloc(kc.vm, sizeof(*readings), KVM_UTIL_MIN_VADDR);
+	readings = addr_gva2hva(kc.vm, gva);
+	memset(readings, 0, sizeof(*readings));
+	kvmclock_map_pages(&kc, NR_VCPUS);
+
+	step_without_pages();
+	vcpu_arch_set_entry_point(kc.vcpu[0], guest_read_all);
+	vcpu_args_set(kc.vcpu[0], 2, kc.guest_gva[0], gva);
+	ok &= run_drained(0);
+
+	for (i = 1; i < NR_VCPUS; i++)
+		old += readings->ns[i] < readings->ns[i - 1];
+	kvmclock_measure("dirty_ring.fault_in.old", old, "pages");
+	ok &= check(readings->page == NR_VCPUS - 1, "%lu pages were read", readings->page + 1);
+	ok &= check(!old, "%d of %d pages showed an old line", old, NR_VCPUS);
+	ok &= check(nr_full, "no ring was full");
+
+	vcpu_arch_set_entry_point(kc.vcpu[0], kvmclock_guest_main);
+	vcpu_args_set(kc.vcpu[0], 1, kc.guest_gva[0]);
+	ok &= run_all_drained();
+	return end("fault_in") & ok;
+}
+
+/* Map a page on vCPU 0, whose ring may have to be drained for it. */
+static bool pre_fault(int page)
+{
+	struct kvm_pre_fault_memory range;
+
+	for (;;) {
+		range = (struct kvm_pre_fault_memory){
+			.gpa = kvmclock_page_gpa(page),
+			.size = PAGE_SIZE,
+		};
+		if (!__vcpu_ioctl(kc.vcpu[0], KVM_PRE_FAULT_MEMORY, &range))
+			return true;
+		if (!check(errno == EAGAIN, "page %d: errno %d", page, errno))
+			return false;
+		nr_full++;
+		if (!check(drain(0, 1), "page %d: the ring is full of nothing", page))
+			return false;
+	}
+}
+
+/* The same without entering the guest: each page is written before it is mapped. */
+static bool test_pre_fault(void)
+{
+	int page, old = 0;
+	bool ok = begin();
+
+	step_without_pages();
+	ok &= run_drained(0);
+	for (page = 1; page < NR_VCPUS && ok; page++) {
+		ok = pre_fault(page);
+		old += labs(kvmclock_page_error(&kc, page, page_time(page))) > 1;
+	}
+	ok &= check(!old, "%d of %d pages showed an old line", old, NR_VCPUS);
+	ok &= check(nr_full, "no ring was full");
+	ok &= run_all_drained();
+	return end("pre_fault") & ok;
+}
+
 /* For a guest that uses Xen's clocks, too, it is three pages for each vCPU. */
 static bool test_xen(void)
 {
@@ -311,6 +412,9 @@ static const struct kvmclock_test tests[] = {
 	{ "first_writes_all", test_first_writes_all },
 	{ "others_take_over", test_others_take_over, .always = true },
 	{ "many_changes", test_many_changes, .always = true },
+	/* TSCs are equal before "guest_tsc" only. */
+	{ "fault_in", test_fault_in },
+	{ "pre_fault", test_pre_fault, kvmclock_cannot_pre_fault },
 	{ "guest_tsc", test_guest_tsc, .always = true },
 	{ "xen", test_xen, no_xen, .always = true },
 };

@@ -55,8 +55,7 @@ struct reader {
 	u64 rule;
 	u64 slot;
 	u64 readings;
-	u64 backwards;
-	u64 worst_ns;
+	struct kvmclock_backwards back;
 	struct order order;
 };
 
@@ -85,18 +84,6 @@ static void guest_obey(struct reader *me)
 	}
 }
 
-static void guest_store(struct shared *shared, u64 now)
-{
-	u64 highest = READ_ONCE(shared->highest), old;
-
-	while ((s64)(now - highest) > 0) {
-		old = __sync_val_compare_and_swap(&shared->highest, highest, now);
-		if (old == highest)
-			break;
-		highest = old;
-	}
-}
-
 /* False if @line may not be used by another vCPU than its own. */
 static bool guest_read(const struct guest_args *args, int reader, int page, u64 *now)
 {
@@ -107,16 +94,6 @@ static bool guest_read(const struct guest_args *args, int reader, int page, u64 
 	tsc = kvmclock_snapshot(&args->guest[page]->time[slot], &line);
 	*now = kvmclock_eval(&line, tsc);
 	return page == reader || (line.flags & PVCLOCK_TSC_STABLE_BIT);
-}
-
-static void guest_compare(struct reader *me, u64 highest, u64 now)
-{
-	if ((s64)(now - highest) >= 0)
-		return;
-
-	me->backwards++;
-	if (highest - now > me->worst_ns)
-		me->worst_ns = highest - now;
 }
 
 /* The highest value is loaded before the clock is read: rdtsc() is fenced. */
@@ -133,8 +110,8 @@ static void guest_step(const struct guest_args *args, int reader, int page)
 		return;
 
 	if (rule == COMPARE && READ_ONCE(shared->rule) == COMPARE)
-		guest_compare(me, highest, now);
-	guest_store(shared, now);
+		kvmclock_note_reading(&me->back, highest, now);
+	kvmclock_raise(&shared->highest, now);
 	me->readings++;
 }
 
@@ -280,8 +257,8 @@ static void get(void)
 	u64 now = kvmclock_get(&kc).clock;
 
 	if (READ_ONCE(shared->rule) == COMPARE)
-		guest_compare(&getter, highest, now + 1);
-	guest_store(shared, now - 1);
+		kvmclock_note_reading(&getter.back, highest, now + 1);
+	kvmclock_raise(&shared->highest, now - 1);
 	getter.readings++;
 }
 
@@ -530,8 +507,7 @@ static void begin_phase(void)
 	memset(&getter, 0, sizeof(getter));
 	for (i = 0; i < NR_READERS; i++) {
 		shared->reader[i].readings = 0;
-		shared->reader[i].backwards = 0;
-		shared->reader[i].worst_ns = 0;
+		shared->reader[i].back = (struct kvmclock_backwards){};
 	}
 	set_rule(COMPARE);
 	let_all_read();
@@ -548,21 +524,20 @@ static void measure(const char *trouble, const char *what, u64 value, const char
 /* All readers have read since the last trouble: let_all_read() saw to that. */
 static bool end_phase(const char *name)
 {
-	u64 readings = 0, backwards = 0, worst_ns = 0;
+	struct kvmclock_backwards back = {};
+	u64 readings = 0;
 	int i;
 
 	for (i = 0; i <= NR_READERS; i++) {
 		struct reader *reader = i < NR_READERS ? &shared->reader[i] : &getter;
 
 		readings += reader->readings;
-		backwards += reader->backwards;
-		if (reader->worst_ns > worst_ns)
-			worst_ns = reader->worst_ns;
+		kvmclock_add_backwards(&back, &reader->back);
 	}
 	measure(name, "readings", readings, "readings");
-	measure(name, "backwards", backwards, "readings");
-	measure(name, "worst", -worst_ns, "ns");
-	return !backwards;
+	measure(name, "backwards", back.nr, "readings");
+	measure(name, "worst", -back.worst_ns, "ns");
+	return !back.nr;
 }
 
 static void run_phase(const struct trouble *trouble)

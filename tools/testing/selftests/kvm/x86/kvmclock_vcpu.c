@@ -443,6 +443,25 @@ static bool test_tsc_of_vcpu(void)
 	return ok;
 }
 
+/* Half a turn of the TSC and more is behind, for all who compute with the line. */
+static bool test_tsc_far(void)
+{
+	u64 offset = kvmclock_get_offset(kc.vcpu[0]);
+	struct pvclock_vcpu_time_info line;
+	bool ok;
+
+	kvmclock_set_offset(kc.vcpu[1], offset + BIT(63));
+	kvmclock_settle(&kc);
+	line = line_of(1);
+	line.tsc_timestamp = 1;
+	line.system_time = 1000 * NSEC_PER_SEC;
+	ok = fails(1, &line, ERANGE);
+	set_offsets(&kc, offset);
+	kvmclock_set(&kc, 1000 * NSEC_PER_SEC, 0, 0);
+	kvmclock_settle(&kc);
+	return ok;
+}
+
 static bool test_clock_too_large(void)
 {
 	struct pvclock_vcpu_time_info line = line_of(0);
@@ -561,6 +580,7 @@ static const struct kvmclock_test tests[] = {
 	{ "frequency_near", test_frequency_near },
 	{ "tsc_below", test_tsc_below },
 	{ "tsc_of_vcpu", test_tsc_of_vcpu },
+	{ "tsc_far", test_tsc_far },
 	{ "clock_too_large", test_clock_too_large },
 	{ "scale", test_scale },
 	{ "migrate", test_migrate },

@@ -108,6 +108,46 @@ static inline u64 kvmclock_read(const struct pvclock_vcpu_time_info *page)
 	return kvmclock_eval(&line, tsc);
 }
 
+/* ---- Guests whose vCPUs compare their readings ---- */
+
+/* Readings that were less than one from before, and by how much at most. */
+struct kvmclock_backwards {
+	u64 nr;
+	u64 worst_ns;
+};
+
+/* @highest was loaded before the clock was read: rdtsc() is fenced. */
+static inline void kvmclock_note_reading(struct kvmclock_backwards *back, u64 highest, u64 now)
+{
+	if ((s64)(now - highest) >= 0)
+		return;
+
+	back->nr++;
+	if (highest - now > back->worst_ns)
+		back->worst_ns = highest - now;
+}
+
+static inline void kvmclock_add_backwards(struct kvmclock_backwards *sum,
+					  const struct kvmclock_backwards *back)
+{
+	sum->nr += back->nr;
+	if (back->worst_ns > sum->worst_ns)
+		sum->worst_ns = back->worst_ns;
+}
+
+/* What all have to reach from now on. */
+static inline void kvmclock_raise(u64 *highest, u64 now)
+{
+	u64 seen = READ_ONCE(*highest), old;
+
+	while ((s64)(now - seen) > 0) {
+		old = __sync_val_compare_and_swap(highest, seen, now);
+		if (old == seen)
+			break;
+		seen = old;
+	}
+}
+
 static inline void kvmclock_guest_do(struct kvmclock_guest *guest)
 {
 	switch (guest->op) {
@@ -299,6 +339,17 @@ static inline void kvmclock_add_pages(struct kvmclock_vm *kc, int nr_pages)
 static inline gpa_t kvmclock_page_gpa(int page)
 {
 	return KVMCLOCK_PAGES_GPA + page * PAGE_SIZE;
+}
+
+static inline const char *kvmclock_cannot_pre_fault(void)
+{
+	return kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY) ? NULL : "no KVM_CAP_PRE_FAULT_MEMORY";
+}
+
+/* Let the guest read them, at the addresses that they have for the host. */
+static inline void kvmclock_map_pages(struct kvmclock_vm *kc, int nr_pages)
+{
+	virt_map(kc->vm, KVMCLOCK_PAGES_GPA, KVMCLOCK_PAGES_GPA, nr_pages);
 }
 
 static inline void *kvmclock_page_hva(struct kvmclock_vm *kc, int page)
@@ -880,6 +931,114 @@ static inline void kvmclock_thread_stop(struct kvmclock_thread *thread)
 {
 	WRITE_ONCE(thread->stop, true);
 	kvm_pthread_join(thread->thread, NULL);
+}
+
+/* Random numbers for who keeps the state, guests among them; it is not 0. */
+static inline u64 kvmclock_random(u64 *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state * 0x2545f4914f6cdd1dULL;
+}
+
+/* ---- What must not wait for ever ---- */
+
+static inline u64 kvmclock_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* @run(@arg), in a thread that nobody joins: it may never come back. */
+struct kvmclock_job {
+	void (*run)(void *arg);
+	void *arg;
+	bool done;
+};
+
+static inline void *kvmclock_job_main(void *arg)
+{
+	struct kvmclock_job *job = arg;
+
+	job->run(job->arg);
+	__atomic_store_n(&job->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static inline void kvmclock_job_start(struct kvmclock_job *job, void (*run)(void *arg), void *arg)
+{
+	pthread_t thread;
+
+	job->run = run;
+	job->arg = arg;
+	job->done = false;
+	kvm_pthread_create(&thread, NULL, kvmclock_job_main, job);
+	pthread_detach(thread);
+}
+
+static inline bool kvmclock_job_is_done(struct kvmclock_job *job)
+{
+	return __atomic_load_n(&job->done, __ATOMIC_ACQUIRE);
+}
+
+/* Whether @job comes back within @ms. */
+static inline bool kvmclock_job_wait(struct kvmclock_job *job, u64 ms)
+{
+	u64 end = kvmclock_now_ms() + ms;
+
+	while (!kvmclock_job_is_done(job)) {
+		if (kvmclock_now_ms() > end)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
+/* ---- Memory ---- */
+
+/* What the kernel has for itself, but for what it gives up when asked. */
+static inline long kvmclock_memory_kb(void)
+{
+	static const char * const names[] = {
+		"SUnreclaim:", "KernelStack:", "PageTables:", "SecPageTables:", "VmallocUsed:",
+		"Percpu:",
+	};
+	FILE *file = fopen("/proc/meminfo", "r");
+	long kb, sum = 0;
+	char name[64];
+	int i;
+
+	TEST_ASSERT(file, "Cannot read /proc/meminfo");
+	while (fscanf(file, "%63s %ld%*[^\n]", name, &kb) == 2)
+		for (i = 0; i < ARRAY_SIZE(names); i++)
+			if (!strcmp(name, names[i]))
+				sum += kb;
+	fclose(file);
+	return sum;
+}
+
+/* Not more than @slack_kb above @before_kb; what nobody uses is freed a while later. */
+static inline bool kvmclock_memory_is(const char *test, long before_kb, long slack_kb)
+{
+	char key[64];
+	long now_kb;
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		now_kb = kvmclock_memory_kb();
+		if (now_kb <= before_kb + slack_kb)
+			break;
+		usleep(50000);
+	}
+	snprintf(key, sizeof(key), "%s.memory.before", test);
+	kvmclock_measure(key, before_kb, "kB");
+	snprintf(key, sizeof(key), "%s.memory.after", test);
+	kvmclock_measure(key, now_kb, "kB");
+	return check(now_kb <= before_kb + slack_kb, "%ld kB more than before",
+		     now_kb - before_kb);
 }
 
 /* ---- Host ---- */
