@@ -6,10 +6,10 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/boot.sh"
 
-need qemu-system-x86_64
+emulator=$("$ROOT/lab/emulator.sh")
 run_arguments "$@"
 run_initrd "$RUN/initrd"
-machine=(qemu-system-x86_64 -accel "tcg,thread=${THREAD:-multi}" -cpu max -smp "${CPUS:-2}" -m 2G -no-reboot
+machine=("$emulator" -accel "tcg,thread=${THREAD:-multi}" -cpu max -smp "${CPUS:-2}" -m 2G -no-reboot
 	-nodefaults -display none -kernel "$IMAGE/bzImage" -initrd "$RUN/initrd"
 	-append "console=ttyS0 panic=-1 oops=panic tsc=reliable lab=amd quiet ${APPEND:-}")
 if [ "${INTERACTIVE:-}" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Remove all that is built; the fetched base stays, pristine again.
+# Remove all that is built; what was fetched stays, and the base is pristine again.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -10,7 +10,7 @@ for dir in "$OUT"/*; do
 		kgit -C "$dir/stock" clean -qxdff
 		kgit -C "$dir/stock" checkout -q -f base
 		find "$dir" -mindepth 1 -maxdepth 1 ! -name stock ! -name dl ! -name base.txt -exec rm -rf {} +
-	else
+	elif [ "$dir" != "$OUT/emulator" ]; then
 		rm -rf "$dir"
 	fi
 done

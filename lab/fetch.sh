@@ -11,7 +11,6 @@ SUITE='' PACKAGE='' KIND='' VERSION='' SHA256='' SOURCE=''
 DL=$WORKDIR/dl
 TMP=$STOCK.tmp
 APT=$WORKDIR/apt
-KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 own_tree_hint() {
 	printf 'Use a tree that you have: make KERNEL=/path/to/linux-%s' "$BASE"
@@ -30,26 +29,6 @@ have_base() {
 	cmp -s "$STOCK/.git/base.txt" "$BASETXT" || cp "$STOCK/.git/base.txt" "$BASETXT"
 }
 
-# apt with a state of its own: reads the machine's proxy settings and the like, touches nothing outside of out/.
-private_apt() {
-	local tool=$1
-	shift
-	"$tool" -o Dir::Etc::sourcelist="$APT/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
-		-o Dir::State::lists="$APT/lists" -o Dir::Cache="$APT/cache" -o Dir::State::status=/dev/null \
-		-o APT::Architecture="$(dpkg --print-architecture)" -o Acquire::Retries=2 -o Acquire::Languages=none \
-		-o APT::Sandbox::User="$(id -un)" -o APT::Update::Error-Mode=any "$@"
-}
-
-update_from() {
-	local signed=''
-	[ ! -f $KEYRING ] || signed="[signed-by=$KEYRING] "
-	rm -rf "$APT/lists" "$APT/cache"
-	mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial"
-	echo "$KIND $signed$1 $SUITE main" >"$APT/sources.list"
-	private_apt apt-get -q update >"$LOGS/fetch-apt.log" 2>&1
-}
-
 package_field() { { private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null || true; } | sed -n "s/^$1: //p"; }
 
 newest_source() { { private_apt apt-cache showsrc "$PACKAGE" 2>/dev/null || true; } | sed -n 's/^Version: //p' | sort -V | tail -n 1; }
@@ -62,7 +41,7 @@ find_package() {
 	for mirror in $list; do
 		tried+=("$mirror")
 		info "looking for $PACKAGE in $SUITE of $mirror"
-		update_from "$mirror" || { warn "cannot read $SUITE there (log: $LOGS/fetch-apt.log)"; continue; }
+		read_suite "$KIND" "$mirror" "$SUITE" >"$LOGS/fetch-apt.log" 2>&1 || { warn "cannot read $SUITE there (log: $LOGS/fetch-apt.log)"; continue; }
 		read+=("$mirror")
 		if [ "$KIND" = deb ]; then
 			VERSION=$(package_field Version)

@@ -21,6 +21,7 @@ ASK_CYCLES = 1000       # how far apart the bounds of a TSC's constant should be
 ENOUGH_CYCLES = 10000   # how far apart they may be without another try
 ASK_TRIES = 4
 SHARED_BYTES = 1 << 20
+EMULATOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "emulator.sh")
 ADDRESS = {"A": "10.0.0.1", "B": "10.0.0.2"}
 
 
@@ -107,7 +108,7 @@ class Host:
         server = "on" if self.name == "A" else "off"
         mac = f"52:54:00:00:00:0{ADDRESS[self.name][-1]}"
         emulator = [
-            "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max",
+            self.lab.emulator, "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max",
             "-smp", "2", "-m", "1G",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", bzimage, "-initrd", "host.gz",
@@ -244,6 +245,7 @@ class Lab:
     def __init__(self, nice, name):
         self.nice, self.progress = nice, Progress(name)     # the emulators' niceness
         self.selector = selectors.DefaultSelector()
+        self.emulator = self.output(EMULATOR, seconds=60).decode().strip()
         self.hosts = {name: self.HOST(name, self) for name in "AB"}
         self.khz = int(self.output("./clockwatch", "khz"))
         # This machine's TSC and wall clock, of one instant.
@@ -251,8 +253,8 @@ class Lab:
         self.ending = False
 
     @staticmethod
-    def output(*command):
-        return subprocess.run(command, check=True, capture_output=True, timeout=10).stdout
+    def output(*command, seconds=10):
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=seconds).stdout
 
     def cycles_to_ns(self, cycles):
         return cycles * 1_000_000 // self.khz
@@ -313,7 +315,7 @@ def run_lab(lab_class, directory, *arguments):
     """Run a lab in its directory; the exit status."""
     # Names of sockets are short because they are relative, wherever the checkout is.
     os.chdir(directory)
-    for tool in ("qemu-system-x86_64", "setpriv", "timeout"):
+    for tool in ("setpriv", "timeout"):
         if not shutil.which(tool):
             sys.exit(f"{os.path.basename(sys.argv[0])}: {tool} is missing")
     signal.signal(signal.SIGTERM, stopped)
