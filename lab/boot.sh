@@ -23,6 +23,8 @@ run_arguments() {
 run_initrd() {
 	local dir
 	dir=$(mktemp -d)
+	# It becomes the host's root directory, for its unprivileged users, too.
+	chmod 755 "$dir"
 	[ ! -d "$RUN/extra" ] || cp -r "$RUN/extra/." "$dir"
 	mkdir -p "$dir/lab"
 	cp "$RUN/plan" "$dir/lab/plan"

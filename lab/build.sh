@@ -98,7 +98,7 @@ build_tools() {
 
 [ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests tools"
 known_base
-# CONFIG: another configuration than the base's (lab/bench/build.sh).
+# CONFIG: another configuration than the base's (lab/bench/build.sh, lab/sanitize.sh).
 if [ -z "${CONFIG:-}" ]; then
 	CONFIG=$OUT/$BASE/config
 	mkdir -p "$OUT/$BASE"
@@ -106,7 +106,7 @@ if [ -z "${CONFIG:-}" ]; then
 fi
 for verb; do
 	case $verb in
-	kernel|ours|selftests|tools) lock build; "build_$verb"; exec {LOCK_FD}>&- ;;
+	kernel|ours|selftests|tools) lock "${BUILD_LOCK:-build}"; "build_$verb"; exec {LOCK_FD}>&- ;;
 	*) die "unknown verb '$verb'" "Verbs: kernel ours selftests tools" ;;
 	esac
 done

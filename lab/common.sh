@@ -16,13 +16,13 @@ unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 # What is ported to bases and exported as a series: the kernel's part, or with VMM=NAME what makes a VMM use it.
 WORKDIR=$OUT/${VMM:+$VMM/}$BASE
-# TREES: a pair of trees that is built with another configuration (lab/bench/build.sh).
+# TREES: a pair of trees that is built with another configuration (lab/bench/build.sh, lab/sanitize.sh).
 TREES=${TREES:-$WORKDIR}
 STOCK=$TREES/stock
 # Read by the stages that source this file.
 # shellcheck disable=SC2034
 OURS=$TREES/ours SERIES=$ROOT/${VMM:+vmm/$VMM/}series BASEDIR=$ROOT/${VMM:+vmm/$VMM/}bases/$BASE \
-	LOGS=${LOGS:-$OUT/logs} RESULTS=$OUT/results
+	LOGS=${LOGS:-$OUT/logs} RESULTS=${RESULTS:-$OUT/results}
 BASETXT=$WORKDIR/base.txt
 
 # The stage's own name stands before each of its messages.

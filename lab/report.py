@@ -17,6 +17,8 @@ from pathlib import Path
 LAB = Path(__file__).resolve().parent
 RESULTS = Path(os.environ.get('RESULTS', LAB.parent / 'out' / 'results'))
 BASE = os.environ.get('BASE', '7.3')
+SLOWER = int(os.environ.get('SLOWER') or 1)     # the hosts' kernel is that many times as slow (lab/sanitize.sh)
+SAN = os.environ.get('SAN', '')                 # and the sanitizers that it has
 
 # One pattern a kind of trouble that the kernel reports.
 SPLAT = re.compile(
@@ -25,7 +27,7 @@ SPLAT = re.compile(
     r'|suspicious RCU usage|possible .* locking|inconsistent lock state|[Ii]nvalid wait context'
     r'|bad unlock balance|held lock freed|lock held when returning|sleeping function called'
     r'|scheduling while atomic|refcount_t:|list_(add|del) corruption|unchecked MSR access'
-    r'|[Cc]locksource .*(unstable|skewed)|nobody cared')
+    r'|[Cc]locksource .*(unstable|skewed)|nobody cared|kmemleak: \d+ new suspected')
 CUT, TRACE_END = '[ cut here ]', '[ end trace'
 
 
@@ -52,9 +54,10 @@ class Test:
 
     def planned(self, kvm):
         """Its line of a plan, see lab/init."""
+        limit = int(self.limit) * SLOWER
         if kvm == 'stock' and self.stock == 'fail':
-            return f'{kvm} {self.name} {self.limit} {max(int(self.tries), self.FAULT_TRIES)} fault'
-        return f'{kvm} {self.name} {self.limit} {self.tries}'
+            return f'{kvm} {self.name} {limit} {max(int(self.tries), self.FAULT_TRIES)} fault'
+        return f'{kvm} {self.name} {limit} {self.tries}'
 
 
 def read_tests():
@@ -72,20 +75,30 @@ def read_tests():
 class Known:
     """lab/known.list: what the emulation itself makes impossible."""
 
-    def __init__(self, rows):
-        self.rows = rows
+    def __init__(self, rows, san=SAN):
+        self.rows, self.san = rows, san
+
+    def is_of(self, k_lab, lab):
+        """A lab's entry holds under all kernels, LAB+SAN only under that one (lab/sanitize.sh)."""
+        return k_lab in (lab, f'{lab}+{self.san}')
 
     def reason(self, lab, kvm, what, name):
         for k_lab, k_kvm, k_what, k_name, reason in self.rows:
-            if k_what == what and lab == k_lab and k_kvm in (kvm, 'both') and fnmatch.fnmatchcase(name, k_name):
+            if k_what == what and self.is_of(k_lab, lab) and k_kvm in (kvm, 'both') and fnmatch.fnmatchcase(name, k_name):
                 return reason
         return None
 
-    def splat(self, lab, test, line):
-        """Listed as TEST:TEXT, with _ for the blanks of the text; TEST is boot, end, console or a test."""
-        for k_lab, _, what, name, _ in self.rows:
+    def is_left_out(self, lab, name):
+        """Under a sanitizer's kernel, and only there, a test may be absent that the lab has otherwise."""
+        return self.reason(f'{lab}+{self.san}', 'both', 'absent', name)
+
+    def splat(self, lab, kvm, test, line):
+        """Listed as TEST:TEXT, with _ for the blanks of the text; TEST is boot, end, console, a test, or * for any."""
+        for k_lab, k_kvm, what, name, _ in self.rows:
             where, _, text = name.partition(':')
-            if what == 'splat' and lab == k_lab and where == test and text in line.replace(' ', '_'):
+            if what != 'splat' or not self.is_of(k_lab, lab) or k_kvm not in ('both', kvm):
+                continue
+            if where in (test, '*') and text in line.replace(' ', '_'):
                 return True
         return False
 
@@ -94,19 +107,21 @@ def read_known():
     return Known(table(LAB / 'known.list', 5))
 
 
-def plan(lab, kvm, tier, only, rounds=None):
+def plan(lab, kvm, tier, only, rounds=None, known=None):
     """The lines of a plan: in each round, for each KVM, its modules loaded, the tests, its modules unloaded."""
     rounds = rounds or read_tests()
+    known = known or read_known()
     unknown = set(only) - {t.name for tests in rounds for t in tests}
     if unknown:
         sys.exit(f'no such test in lab/tests.list: {" ".join(sorted(unknown))}')
     lines = []
     for tests in rounds:
-        chosen = [t for t in tests if t.name in only or (not only and t.tier[lab] == tier)]
+        chosen = [t for t in tests if t.name in only or
+                  (not only and t.tier[lab] == tier and not known.is_left_out(lab, t.name))]
         for k in ['stock', 'ours'] if kvm == 'both' else [kvm]:
             mine = [t.planned(k) for t in chosen if k == 'ours' or t.stock != '-']
             if mine:
-                lines += [f'{k} load 60 1', *mine, f'{k} unload 60 1']
+                lines += [f'{k} load {60 * SLOWER} 1', *mine, f'{k} unload {60 * SLOWER} 1']
     return lines
 
 
@@ -231,17 +246,28 @@ class Result:
         return True
 
 
-def splats(lines, lab, test, known):
+def accesses(lines):
+    """The two accesses of a race, e.g. `read 1`, from the lines behind its first: functions are long, and have many."""
+    for line in lines:
+        if 'KCSAN:' in line or 'Reported by Kernel Concurrency Sanitizer' in line:
+            return
+        if m := re.search(r'\b(read-write|read|write)(?: \([^)]*\))? to 0x\S+ of (\d+) bytes by', line):
+            yield f'{m[1]} {m[2]}'
+
+
+def splats(lines, lab, test, known, kvm='both'):
     """First lines of the kernel's complaints that are not known. What a WARN prints between its marks is one."""
     found, quiet = [], False
-    for line in lines:
+    for number, line in enumerate(lines):
         if CUT in line:
             quiet = False
         elif TRACE_END in line:
             quiet = False
         elif not quiet and SPLAT.search(line):
             quiet = True
-            if not known.splat(lab, test, line):
+            if 'KCSAN: data-race' in line:
+                line = f'{line.rstrip()} ({", ".join(sorted(accesses(lines[number + 1:])))})'
+            if not known.splat(lab, kvm, test, line):
                 found.append(re.sub(r'^\[ *[0-9.]+\] *', '', line).strip())
             # A report without marks ends where it will; further lines of it may count again, which harms nobody.
             quiet = 'WARNING: ' in line and bool(re.search(r'WARNING: \S+:\d+ at |WARNING: CPU', line))
@@ -302,7 +328,7 @@ class Judge:
         if not record or record.name != f'{kvm}/{name}':
             self.say('NOT OK', full, 'no result')
             return
-        complaints = splats(record.kernel, self.lab, name, self.known)
+        complaints = splats(record.kernel, self.lab, name, self.known, kvm)
         if complaints:
             self.say('NOT OK', full, '; '.join(complaints))
             return

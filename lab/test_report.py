@@ -4,6 +4,7 @@ import contextlib
 import io
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import report
@@ -86,6 +87,15 @@ WARN = """\
 # k [    7.000003] ---[ end trace 0000000000000000 ]---
 """
 
+RACE = """\
+# k [    7.0] BUG: KCSAN: data-race in kvm_vcpu_kick [kvm] / vcpu_load [kvm]
+# k [    7.1]
+# k [    7.1] write (marked) to 0xff11000000fe8360 of 4 bytes by task 1044 on cpu 1:
+# k [    7.1]  vcpu_load+0x73a/0x1430 [kvm]
+# k [    7.1] read to 0xff11000000fe8360 of 4 bytes by task 1043 on cpu 0:
+# k [    7.2] Reported by Kernel Concurrency Sanitizer on:
+"""
+
 TESTS = [[report.Test('upstream', 'fast', 'fast', '60', '1', 'pass'),
           report.Test('fault', 'fast', 'fast', '60', '1', 'fail'),
           report.Test('kunit', 'fast', 'slow', '60', '1', '-')]]
@@ -99,7 +109,7 @@ GOOD = (1 + 3 + 1 + 3 + 2 + 3, 0, 1)
 
 
 class JudgeTest(unittest.TestCase):
-    def judge_runs(self, runs, plan=PLAN, status='exit 0', console='', known=()):
+    def judge_runs(self, runs, plan=PLAN, status='exit 0', console='', known=(), san=''):
         """runs: {name: result}. [(passed, failed, skipped)], and what was printed."""
         with tempfile.TemporaryDirectory() as tmp:
             for run, result in runs.items():
@@ -109,7 +119,7 @@ class JudgeTest(unittest.TestCase):
             report.RESULTS = Path(tmp) / 'results'
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
-                judges = report.judge_all([Path(tmp) / run for run in runs], report.Known([*KNOWN, *known]), TESTS)
+                judges = report.judge_all([Path(tmp) / run for run in runs], report.Known([*KNOWN, *known], san), TESTS)
             self.measures = {p.name: p.read_text() for p in report.RESULTS.glob('*')}
         return [(len(j.passed), len(j.failed), len(j.skipped)) for j in judges], out.getvalue()
 
@@ -143,6 +153,8 @@ class JudgeTest(unittest.TestCase):
                       '# k [    7.0] WARNING: suspicious RCU usage\n',
                       '# k [    7.0] rcu: INFO: rcu_preempt self-detected stall on CPU\n',
                       '# k [    7.0] BUG: KASAN: use-after-free in kvm_get_time\n',
+                      RACE,
+                      '# k [    7.0] kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n',
                       '# k [    7.0] Oops: general protection fault, probably for non-canonical address\n'):
             with self.subTest(splat):
                 self.assertFails(self.spoil('ok 6 ours/upstream', f'{splat}ok 6 ours/upstream'), 'NOT OK   amd/ours/upstream')
@@ -167,6 +179,19 @@ class JudgeTest(unittest.TestCase):
     def test_known_splat_elsewhere(self):
         known = WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95')
         self.assertFails(self.spoil('ok 6 ours/upstream', f'{known}ok 6 ours/upstream'), 'amd/ours/upstream')
+
+    def test_splat_known_under_one_kernel(self):
+        known = [['amd+kcsan', 'both', 'splat', '*:data-race_in_kvm_vcpu_kick_[kvm]_/_vcpu_load_[kvm]_(read_4,_write_4)', 'x']]
+        raced = RESULT.replace('ok 6 ours/upstream', f'{RACE}ok 6 ours/upstream', 1)
+        self.assertEqual(self.judge(raced, known=known, san='kcsan')[0], GOOD)
+        self.assertFails(self.judge(raced, known=known, san='kasan'), 'data-race')
+        self.assertFails(self.judge(raced, known=known), 'data-race')
+        known[0][1] = 'stock'
+        self.assertFails(self.judge(raced, known=known, san='kcsan'), 'data-race')
+        known[0][1] = 'ours'
+        self.assertEqual(self.judge(raced, known=known, san='kcsan')[0], GOOD)
+        self.assertFails(self.judge(raced.replace('read to 0xff11000000fe8360 of 4', 'read to 0xff11000000fe8360 of 8'),
+                                    known=known, san='kcsan'), '(read 8, write 4)')
 
     def test_splat_behind_a_known_one(self):
         known = WARN.replace('x86/kvm/x86.c:95', 'x86/kernel/cpu/topology_common.c:95')
@@ -314,6 +339,17 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(report.plan('amd', 'both', 'fast', [], rounds),
                          [f'{k} {t} 60 1' for last in ('upstream', 'last') for k in ('stock', 'ours')
                           for t in ('load', last, 'unload')])
+
+    def test_slower_kernel(self):
+        with unittest.mock.patch.object(report, 'SLOWER', 3):
+            self.assertEqual(report.plan('amd', 'ours', 'fast', ['fault'], TESTS),
+                             ['ours load 180 1', 'ours fault 180 1', 'ours unload 180 1'])
+
+    def test_left_out_under_a_sanitizer(self):
+        rows = [['amd+rt', 'both', 'absent', 'fault', 'hangs']]
+        for san, left in ('rt', ''), ('kcsan', 'fault'), ('', 'fault'):
+            lines = report.plan('amd', 'ours', 'fast', [], TESTS, report.Known(rows, san))
+            self.assertEqual('ours fault 60 1' in lines, bool(left), san)
 
     def test_unknown_test(self):
         with self.assertRaises(SystemExit):
