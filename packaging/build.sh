@@ -31,10 +31,9 @@ kernels() {
 }
 
 headers() {
-	local missing=() kernel
-	while read -r _ _ kernel _; do
-		inside "$ROOTDIR" dpkg-query -W "linux-headers-$kernel" >/dev/null 2>&1 || missing+=("linux-headers-$kernel")
-	done <"$SOURCE/debian/kernels.full"
+	local wanted missing
+	mapfile -t wanted < <(sed -E 's/^([^ ]+ ){2}([^ ]+) .*/linux-headers-\2/' "$SOURCE/debian/kernels.full")
+	mapfile -t missing < <(missing_in "$ROOTDIR" "${wanted[@]}")
 	[ ${#missing[@]} -eq 0 ] ||
 		run "the kernels' headers" "$LOGS/deb-headers.log" \
 			inside "$ROOTDIR" apt-get -q install -y --no-install-recommends "${missing[@]}"

@@ -166,18 +166,16 @@ keep_modules() {
 
 # boot BASE KERNEL: the judge counts its results; they are added here. Debian's kernel patches its own code (jump labels; the lab's
 # has none), and KVM has it do so when the first VM is created and when the last one goes: with processors that run side by side,
-# TCG may translate a breakpoint that is just being replaced and keep it, and the kernel panics, on stock as on ours.
+# TCG may translate a breakpoint that is just being replaced and keep it, and the kernel panics, on stock as on ours. Processors that
+# take turns do not show on stock what kvmclock_hotplug looks for; and Debian's kernels cannot inject faults.
 boot() {
 	local base=$1 kernel=$2 run=$OUT/run/$1/amd-$2 tests=()
-	if [ ! -d "$OUT/$base/selftests" ]; then
-		skip "$kernel boots: its selftests are not built ('make build BASE=$base')"
-		return
-	fi
 	[ -z "$SHORT" ] || read -ra tests <"$ROOT/packaging/tests.short"
 	rm -rf "$run"
 	mkdir -p "$run"
 	{
-		python3 -B "$ROOT/lab/report.py" plan amd both fast "${tests[@]}" | grep -v ' kunit'
+		python3 -B "$ROOT/lab/report.py" plan amd both fast "${tests[@]}" |
+			grep -v -e ' kunit' -e ' kvmclock_fault ' -e '^stock kvmclock_hotplug '
 		echo "both kvmclock_cross 60 1"
 	} >"$run/plan"
 	BASE=$base IMAGE=$WORK/image-$kernel BOOT=$WORK/$kernel "$ROOT/lab/image.sh"
@@ -187,6 +185,9 @@ boot() {
 }
 
 [ -f "$PACKAGES/kernels" ] || die "no packages for $RELEASE" "Run 'make deb' first."
+while read -r base _; do
+	[ -d "$OUT/$base/selftests" ] || die "the selftests of $base are not built" "Run 'packaging/selftests.sh $RELEASE' first."
+done <"$PACKAGES/kernels"
 [ "$(id -u)" -eq 0 ] || die "only root can try packages"
 need unshare
 lock "check-deb-$RELEASE"

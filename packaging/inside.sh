@@ -9,3 +9,22 @@ inside() {
 		${http_proxy:+"http_proxy=$http_proxy"} unshare --mount --propagation private sh -c '
 		mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"' "$@"
 }
+
+# inside_with DIRECTORY ROOT COMMAND...: the same, with a directory of the machine's at its place in there.
+inside_with() {
+	local dir=$1
+	shift
+	mkdir -p "$1$dir"
+	export -f inside
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount --propagation private bash -c 'mount --bind "$0" "$1$0" && inside "$@"' "$dir" "$@"
+}
+
+# missing_in ROOT PACKAGE...: those that are not installed there.
+missing_in() {
+	local root=$1
+	shift
+	# shellcheck disable=SC2016 # for dpkg-query
+	{ inside "$root" dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } |
+		sed -n 's/^installed //p' | sort -u | comm -13 - <(printf '%s\n' "$@" | sort -u)
+}

@@ -28,9 +28,18 @@ makefile() {
 		-e '/KVM_CLOCK_KUNIT_TEST/d' "$1"
 }
 
+# Debian's modules have no version. Without one, DKMS of Debian 12 takes these for the same and installs none of them.
+versions() {
+	local file
+	grep -rl '^MODULE_LICENSE' "$1" | while read -r file; do
+		echo 'MODULE_VERSION("kvmclock-1.0");' >>"$file"
+	done
+}
+
 need_base
 rm -rf "$1"
 mkdir -p "$1"
 copy "$1"
 makefile "$1/arch/x86/kvm/Makefile" >"$1/Makefile.new"
 mv "$1/Makefile.new" "$1/arch/x86/kvm/Makefile"
+versions "$1"
