@@ -5,6 +5,7 @@
 #   vmm/qemu/build.sh configure TREE DIRECTORY  no more than configure, for a tree of one's own
 set -euo pipefail
 . "$(dirname "$0")/../../lab/common.sh"
+. "$(dirname "$0")/release.sh"
 
 TREE=${2:-$OURS}
 BUILD=${3:-$WORKDIR/build}
@@ -16,17 +17,6 @@ offline() {
 	else
 		printf '%s\n' --disable-download --disable-install-blobs
 	fi
-}
-
-# QEMU from 8.1 on says which meson it needs; Debian's source does not bring it along.
-need_meson() {
-	local wanted=0 have
-	[ ! -f "$TREE/pythondeps.toml" ] ||
-		wanted=$(sed -nE 's/^meson = .*accepted = ">=([0-9.]+)".*/\1/p' "$TREE/pythondeps.toml")
-	have=$(meson --version)
-	dpkg --compare-versions "$have" ge "$wanted" ||
-		die "QEMU $BASE cannot be built here: it needs meson $wanted, and this is $have" \
-		    "Debian 13 can build it. 'make series VMM=qemu BASE=$BASE' works anywhere."
 }
 
 configure() {
@@ -41,9 +31,9 @@ configure() {
 		--disable-werror "${offline[@]}" --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 }
 
+in_its_release "$@"
 need ninja meson gcc ccache pkg-config
 [ -x "$TREE/configure" ] || die "the series is not applied" "Run 'make apply VMM=qemu BASE=$BASE' first."
-need_meson
 need_disk 2 "$OUT"
 [ $# -gt 0 ] || lock "qemu-build-$BASE"
 [ -f "$BUILD/build.ninja" ] || run "configuring QEMU" "$LOGS/qemu-configure.log" configure

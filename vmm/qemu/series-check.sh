@@ -5,6 +5,7 @@
 # subsection more and is otherwise what it was.
 set -euo pipefail
 . "$(dirname "$0")/../../lab/common.sh"
+. "$(dirname "$0")/release.sh"
 
 PATCHES=$OUT/series/qemu-$BASE
 TREE=$WORKDIR/series-check
@@ -69,19 +70,22 @@ same_vmstate() { diff <(vmstate_of "$LOG/before.json") <(vmstate_of "$LOG/after.
 properties() {
 	local said
 	said=$("$QEMU" -device kvmclock,help)
-	grep 'guest-tsc=<bool> .*(default: false)' <<<"$said" &&
-		grep 'count-pauses=<OnOffAuto> .*(default: "auto")' <<<"$said"
+	# 7.2 says false and "auto", 10.0 off and auto.
+	grep -E 'guest-tsc=<bool> .*\(default: (false|off)\)' <<<"$said" &&
+		grep -E 'count-pauses=<OnOffAuto> .*\(default: "?auto"?\)' <<<"$said"
 }
 
 is_what_make_applied() { kgit -C "$TREE" diff --exit-code "$(kgit -C "$OURS" rev-parse 'series^{tree}')" HEAD; }
 
+in_its_release "$@"
 need_base
 need git perl python3 ninja
 [ -x "$QEMU" ] || die "QEMU with the series is not built" "Run 'make qemu' first."
 [ -d "$PATCHES" ] || die "the series is not exported" "Run 'make series VMM=qemu BASE=$BASE' first."
 lock "series-check-qemu-$BASE"
 mkdir -p "$LOG"
-rm -rf "$TREE"
+# What was configured for another clone cannot be configured again for this one (10.0).
+rm -rf "$TREE" "$BUILD"
 kgit clone -q --shared "$STOCK" "$TREE"
 echo "$OURS/.git/objects" >>"$TREE/.git/objects/info/alternates"
 verdict "QEMU's base builds" build
@@ -92,7 +96,6 @@ for patch in "$PATCHES"/000[1-9]*.patch; do
 	verdict "$n builds" build
 done
 verdict "the tree is the one that make applied" is_what_make_applied
-# Debian 12 has one of the two, and the machine is one.
 if [[ $("$DEBIANS" --version) == *" $BASE."* ]]; then
 	verdict "vmstate of Debian's QEMU" vmstate "$DEBIANS" "$LOG/before.json"
 	verdict "vmstate with the series" vmstate "$QEMU" "$LOG/after.json"

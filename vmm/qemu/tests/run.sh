@@ -4,19 +4,40 @@
 # which guest, and what its clocks are to show for it, is in cases.py.
 #
 #   vmm/qemu/tests/run.sh [short | CASE...]     short: what .ci/run does
+#   QEMU=10.0 vmm/qemu/tests/run.sh             which QEMU: that Debian's own and the one with our series
 set -euo pipefail
 . "$(dirname "$0")/../../../lab/common.sh"
+. "$ROOT/vmm/qemu/release.sh"
 STAGE=check-qemu HERE=$ROOT/vmm/qemu/tests DIR=$OUT/check-qemu
-PATCHED=$OUT/qemu/7.2/build/qemu-system-x86_64
+QEMU=${QEMU:-7.2}
+PATCHED=$OUT/qemu/$QEMU/build/qemu-system-x86_64
+QEMU_ROOT=$(foreign_root "$(sed -n 's/^suite=//p' "$ROOT/vmm/qemu/bases/$QEMU/base")")
 kernel=$STOCK/arch/x86/boot/bzImage
 cases=("$@")
 if [ "${1:-}" = short ]; then
 	mapfile -t cases < <(cd "$HERE" && python3 -B -c 'import cases; print(*cases.SHORT, sep="\n")')
 fi
 
+# in_host NAME PROGRAM: what the emulated hosts, which have this machine's files, run as NAME: the program, with the libraries and
+# the firmware of its root.
+in_host() {
+	local root=$QEMU_ROOT lib=lib/x86_64-linux-gnu
+	if [ -z "$root" ]; then
+		realpath "$2"
+		return
+	fi
+	cat >"$DIR/$1" <<-END
+	#!/bin/sh
+	exec $root/lib64/ld-linux-x86-64.so.2 --library-path $root/$lib:$root/usr/$lib $2 \
+		-L $root/usr/share/qemu -L $root/usr/share/seabios "\$@"
+	END
+	chmod 755 "$DIR/$1"
+	echo "$DIR/$1"
+}
+
 need qemu-system-x86_64 qemu-img python3 setpriv timeout gcc cpio busybox
 [ -f "$kernel" ] || die "the hosts' kernel is not there" "Run 'make' first."
-[ -x "$PATCHED" ] || die "the QEMU with our series is not there" "Run 'make qemu' first."
+[ -x "$PATCHED" ] || die "the QEMU with our series is not there" "Run 'make qemu QEMU=$QEMU' first."
 python3 -B "$HERE/test_report.py" 2>"$OUT/.check-qemu-test" ||
 	die "test_report.py fails" "$(cat "$OUT/.check-qemu-test")"
 lock check-qemu
@@ -26,7 +47,8 @@ info "making the images"
 "$ROOT/lab/demo/images.sh" qemu "$DIR"
 
 # Its children end with it, and a signal to this script goes on to it.
-timeout --kill-after=15 1600 python3 -B "$HERE/guests.py" "$DIR" "$kernel" "$(readlink -f "$PATCHED")" "${cases[@]}" &
+timeout --kill-after=15 1600 python3 -B "$HERE/guests.py" "$DIR" "$kernel" "$(in_host debian "$QEMU_ROOT$(command -v qemu-system-x86_64)")" \
+	"$(in_host patched "$PATCHED")" "${cases[@]}" &
 trap 'kill $! 2>/dev/null && wait $!' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
