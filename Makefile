@@ -1,26 +1,43 @@
 # The front door. Every target calls a stage in lab/; 'make help' lists them.
 #
 #   BASE=7.3|6.12          the base kernel (bases/)
+#   BASES="7.3 6.12"       the target for each of these, one after the other
 #   LAB=amd|intel|both     which emulated host
 #   KVM=stock|ours|both    which KVM modules: 'make check' takes both unless told, 'make shell' takes ours
 #   TEST="NAME..."         only these tests (lab/tests.list)
 #   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
 #   RELEASE=trixie         which Debian 'make deb' builds for (packaging/releases)
+#   QEMU=7.2|10.0          which QEMU 'make qemu' builds, and 'make check-qemu' runs (vmm/qemu/bases/)
 #   VMM=qemu               the series for QEMU (vmm/qemu/) in place of the kernel's: make series, series-check, apply, fetch
+#   DURATION=120           how long 'make stress' runs each phase, in seconds of the emulated host
+#   SAN=kcsan|kasan|rt     which kernel 'make check-sanitize' boots, lab/sanitize/: all three unless told
 #   JOBS=N                 parallel jobs; all processors unless told
 
 VMM ?=
 BASE ?= $(if $(VMM),7.2,7.3)
+BASES ?=
 LAB ?= both
 KVM ?=
 TEST ?=
 KERNEL ?=
+SAN ?=
 RELEASE ?= trixie
+QEMU ?= $(if $(VMM),$(BASE),7.2)
+QEMU := $(QEMU)
+DURATION ?= 120
 JOBS ?= $(shell nproc)
-export BASE VMM LAB KVM TEST KERNEL JOBS
+export BASE BASES VMM LAB KVM TEST KERNEL SAN QEMU DURATION JOBS
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+
+ifneq ($(BASES),)
+
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	@lab/bases.sh $@
+
+else
 
 ##@ See what it does
 
@@ -38,16 +55,22 @@ check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzze
 check-slow: build ## the tests that take minutes by nature
 	@lab/check.sh slow
 
+.PHONY: check-sanitize
+check-sanitize: build ## the fast tests on the AMD host under kernels with KCSAN, KASAN, PREEMPT_RT (SAN=kcsan, kasan or rt: only that)
+	@lab/sanitize.sh
+
 .PHONY: check-deb
-check-deb: deb build ## install, upgrade and remove the packages, and boot Debian's own kernels with them
+check-deb: deb ## install, upgrade and remove the packages, and boot Debian's own kernels with them
+	@packaging/selftests.sh $(RELEASE)
 	@packaging/check.sh $(RELEASE)
 
 .PHONY: check-deb-short
-check-deb-short: deb build ## the same for one kernel, without DKMS, and with few tests: some minutes
+check-deb-short: deb ## the same for one kernel of each base, without DKMS, and with few tests: some minutes
+	@packaging/selftests.sh $(RELEASE)
 	@packaging/check.sh $(RELEASE) short
 
 .PHONY: check-qemu
-check-qemu: build qemu ## guests under QEMU, Debian's and patched, migrated, paused, saved, reset (TEST="CASE..." only these)
+check-qemu: build qemu ## guests under QEMU, Debian's and patched, migrated, paused, saved, reset (TEST="CASE...", QEMU=10.0)
 	@vmm/qemu/tests/run.sh $(TEST)
 
 .PHONY: check-qemu-short
@@ -61,6 +84,10 @@ fuzz: setup ## the fuzzers in user space, lab/fuzz/ (TEST="NAME..." only these, 
 .PHONY: model
 model: setup ## the update protocol in all its states (spin), the arithmetic exhaustively at reduced width
 	@lab/model/check.sh
+
+.PHONY: stress
+stress: build ## load, faults and attack, for long: 64 vCPUs, 64 VMs, 4 processors (DURATION=seconds of each phase)
+	@lab/stress.sh
 
 .PHONY: bench
 bench: build ## count what the clock costs, stock and ours, 1 to 1024 vCPUs; out/bench/
@@ -81,8 +108,8 @@ deb: setup ## Debian packages for exact kernels of Debian, the library, the tool
 
 .PHONY: qemu
 qemu: export VMM := qemu
-qemu: export BASE := $(if $(filter qemu,$(VMM)),$(BASE),7.2)
-qemu: setup ## QEMU with the series of vmm/qemu/: out/qemu/7.2/build/qemu-system-x86_64
+qemu: override export BASE := $(QEMU)
+qemu: setup ## QEMU with the series of vmm/qemu/: out/qemu/7.2/build/qemu-system-x86_64 (QEMU=10.0)
 	@lab/fetch.sh
 	@lab/apply.py $(BASE)
 	@vmm/qemu/build.sh
@@ -95,7 +122,7 @@ series: apply ## export the series for git am: out/series/BASE/
 
 .PHONY: help
 help: ## this list
-	@echo 'make TARGET [BASE=7.3|6.12] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
+	@echo 'make TARGET [BASE=7.3|6.12 or BASES="7.3 6.12"] [LAB=amd|intel|both] [KVM=stock|ours|both] [TEST="NAME..."] [KERNEL=/path/to/tree] [JOBS=N]'
 	@sed -nE 's/^##@ (.*)/\n\1:/p; s/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | \
 		awk -F'|' '$$2 { $$0 = sprintf("  %-16s%s", $$1, $$2) } { print }'
 	@echo
@@ -143,3 +170,5 @@ clean: ## remove all that is built; keeps the fetched base
 .PHONY: distclean
 distclean: ## remove out/ altogether
 	@rm -rf out
+
+endif
