@@ -90,68 +90,45 @@ static u32 kvmclock_next_hyperv_sequence(struct kvmclock_hyperv_page *hyperv)
 	return hyperv->sequence;
 }
 
-static unsigned long kvmclock_gfn_hva(struct kvm *kvm, gfn_t gfn)
+/* If that fails half way, the page is invalid. */
+static int kvmclock_put_hyperv_page(const struct ms_hyperv_tsc_page *page,
+				    struct ms_hyperv_tsc_page __user *to)
 {
-	return kvmclock_slot_hva(gfn_to_memslot(kvm, gfn), gfn);
-}
+	u32 __user *sequence = (u32 __user *)&to->tsc_sequence;
+	struct ms_hyperv_tsc_page body = *page;
 
-/* As kvm_write_guest(), and also in a slot that is being deleted. */
-static int kvmclock_write_hyperv_memory(struct kvm *kvm, gfn_t gfn, const void *from, int len)
-{
-	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
-	unsigned long hva = kvmclock_slot_hva(slot, gfn);
-
-	if (kvm_is_error_hva(hva) || __copy_to_user((void __user *)hva, from, len))
+	if (__put_user(0, sequence))
 		return -EFAULT;
-
-	mark_page_dirty_in_slot(kvm, slot, gfn);
-	return 0;
-}
-
-static int kvmclock_read_hyperv_memory(struct kvm *kvm, gfn_t gfn,
-				       struct ms_hyperv_tsc_page *page)
-{
-	unsigned long hva = kvmclock_gfn_hva(kvm, gfn);
-
-	if (kvm_is_error_hva(hva) ||
-	    __copy_from_user(page, (void __user *)hva, KVMCLOCK_HV_PAGE_BYTES))
-		return -EFAULT;
-
-	return 0;
-}
-
-static int kvmclock_put_hyperv_page(struct kvm *kvm, gfn_t gfn,
-				    struct ms_hyperv_tsc_page *page)
-{
-	u32 sequence = page->tsc_sequence, invalid = 0;
-
-	if (kvmclock_write_hyperv_memory(kvm, gfn, &invalid, sizeof(invalid)))
-		return -EFAULT;
+	if (!page->tsc_sequence)
+		return 0;
 	smp_wmb();	/* Who reads the new values finds that the sequence is another. */
 
-	page->tsc_sequence = 0;
-	if (kvmclock_write_hyperv_memory(kvm, gfn, page, KVMCLOCK_HV_PAGE_BYTES))
+	body.tsc_sequence = 0;
+	if (__copy_to_user(to, &body, KVMCLOCK_HV_PAGE_BYTES))
 		return -EFAULT;
 	smp_wmb();	/* Who finds the new sequence reads the new values. */
 
-	return kvmclock_write_hyperv_memory(kvm, gfn, &sequence, sizeof(sequence));
+	return __put_user(page->tsc_sequence, sequence);
 }
 
 /*
- * Write the page for @line.  Page faults are disabled; if the page vanishes half
- * way, it is invalid.
+ * Write the page for @line.  Page faults are disabled, and the slot stays what it is:
+ * the vCPU has kvm->srcu.
  */
 static int kvmclock_update_hyperv_page(struct kvm *kvm, const struct pvclock_vcpu_time_info *line)
 {
 	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
-	struct ms_hyperv_tsc_page new, old;
 	gfn_t gfn = gpa_to_gfn(hyperv->gpa);
-	u32 invalid = 0;
-	int r;
+	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
+	unsigned long hva = kvmclock_slot_hva(slot, gfn);
+	struct ms_hyperv_tsc_page __user *page = (void __user *)hva;
+	struct ms_hyperv_tsc_page new, old;
+	bool valid;
+	int r = 0;
 
 	lockdep_assert_held(&hyperv->lock);
 
-	if (kvmclock_read_hyperv_memory(kvm, gfn, &old))
+	if (kvm_is_error_hva(hva) || __copy_from_user(&old, page, KVMCLOCK_HV_PAGE_BYTES))
 		return -EFAULT;
 
 	if (kvmclock_keep_hyperv_page(kvm, &old))
@@ -159,20 +136,21 @@ static int kvmclock_update_hyperv_page(struct kvm *kvm, const struct pvclock_vcp
 
 	kvmclock_note_hyperv_sequence(hyperv, old.tsc_sequence);
 	new = old;
-	if (!kvmclock_compute_hyperv_page(line, &new))
-		return old.tsc_sequence ?
-		       kvmclock_write_hyperv_memory(kvm, gfn, &invalid, sizeof(invalid)) : 0;
-
-	if (!old.tsc_sequence || old.tsc_scale != new.tsc_scale ||
-	    old.tsc_offset != new.tsc_offset) {
+	valid = kvmclock_compute_hyperv_page(line, &new);
+	if (!valid)
+		new.tsc_sequence = 0;
+	else if (!old.tsc_sequence || old.tsc_scale != new.tsc_scale ||
+		 old.tsc_offset != new.tsc_offset)
 		new.tsc_sequence = kvmclock_next_hyperv_sequence(hyperv);
-		r = kvmclock_put_hyperv_page(kvm, gfn, &new);
-		if (r)
-			return r;
-	}
 
-	hyperv->by_guest = false;
-	return 0;
+	if (new.tsc_sequence != old.tsc_sequence) {
+		r = kvmclock_put_hyperv_page(&new, page);
+		/* Some of it may have been written, even if that failed. */
+		mark_page_dirty_in_slot(kvm, slot, gfn);
+	}
+	if (valid && !r)
+		hyperv->by_guest = false;
+	return r;
 }
 
 /*
@@ -206,13 +184,15 @@ bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu)
 static bool kvmclock_find_hyperv_page(struct kvm_vcpu *vcpu, unsigned long *hva)
 {
 	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
+	gfn_t gfn;
 
 	if (likely(READ_ONCE(hyperv->owner) != vcpu))
 		return false;
 
 	guard(raw_spinlock_irqsave)(&hyperv->lock);
 
-	*hva = kvmclock_gfn_hva(vcpu->kvm, gpa_to_gfn(hyperv->gpa));
+	gfn = gpa_to_gfn(hyperv->gpa);
+	*hva = kvmclock_slot_hva(gfn_to_memslot(vcpu->kvm, gfn), gfn);
 	return hyperv->owner == vcpu;
 }
 
