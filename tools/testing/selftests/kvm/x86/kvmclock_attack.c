@@ -125,14 +125,6 @@ struct seen {
 	u64 raw[2];
 };
 
-static u64 clock_raw(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
 static void look(struct seen *seen)
 {
 	struct kvm_clock_data data;
@@ -145,9 +137,9 @@ static void look(struct seen *seen)
 		seen->offset[i] = kvmclock_get_offset(kc.vcpu[i]);
 		seen->khz[i] = __vcpu_ioctl(kc.vcpu[i], KVM_GET_TSC_KHZ, NULL);
 	}
-	seen->raw[0] = clock_raw();
+	seen->raw[0] = kvmclock_host_ns(CLOCK_MONOTONIC_RAW);
 	data = kvmclock_get(&kc);
-	seen->raw[1] = clock_raw();
+	seen->raw[1] = kvmclock_host_ns(CLOCK_MONOTONIC_RAW);
 	seen->clock = data.clock;
 	seen->host_tsc = data.host_tsc;
 	seen->flags = data.flags;

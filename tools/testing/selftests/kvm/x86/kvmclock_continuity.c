@@ -848,18 +848,17 @@ struct host_time {
 static struct host_time host_time(void)
 {
 	struct host_time time = {};
-	u64 start, width, best = ~0ULL;
-	struct timespec ts;
+	u64 start, raw, width, best = ~0ULL;
 	int i;
 
 	for (i = 0; i < 10; i++) {
 		start = rdtsc();
-		clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
+		raw = kvmclock_host_ns(CLOCK_MONOTONIC_RAW);
 		width = rdtsc() - start;
 		if (width < best) {
 			best = width;
 			time.tsc = start + width / 2;
-			time.raw = ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+			time.raw = raw;
 		}
 	}
 	return time;

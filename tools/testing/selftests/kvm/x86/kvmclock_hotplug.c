@@ -14,7 +14,7 @@
 
 #define NR_ROUNDS	20
 /* Not to be exceeded by much: a round takes a fraction of a second. */
-#define LIMIT_NS	(40 * NSEC_PER_SEC)
+#define LIMIT_MS	40000
 
 #define NR_BUSY		4
 
@@ -25,14 +25,6 @@
 #define NR_CROWD	512
 
 static struct kvmclock_vm kc;
-
-static u64 monotonic_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
 
 static void set_cpu1_online(bool online)
 {
@@ -120,13 +112,13 @@ static bool undisturbed(struct kvmclock_vm *vm, u64 reanchors)
 
 static bool replug(struct kvmclock_vm *other)
 {
-	u64 end = monotonic_ns() + LIMIT_NS, reanchors = 0, other_reanchors = 0;
+	u64 end_ms = kvmclock_now_ms() + LIMIT_MS, reanchors = 0, other_reanchors = 0;
 	bool ok = true;
 	int round;
 
 	kvmclock_stat(&kc, "clock_reanchors", &reanchors);
 	kvmclock_stat(other, "clock_reanchors", &other_reanchors);
-	for (round = 0; round < NR_ROUNDS && ok && monotonic_ns() < end; round++) {
+	for (round = 0; round < NR_ROUNDS && ok && kvmclock_now_ms() < end_ms; round++) {
 		set_cpu1_online(false);
 		set_cpu1_online(true);
 		ok = undisturbed(&kc, reanchors) & undisturbed(other, other_reanchors);

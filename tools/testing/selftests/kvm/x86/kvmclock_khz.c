@@ -40,14 +40,6 @@ static int set_khz(int i, u32 khz)
 	return ret ? errno : 0;
 }
 
-static u64 raw_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
 /* GET less vCPU @i's line: at GET's TSC, or where that is not known, around it. */
 static s64 line_error(int i)
 {
@@ -112,10 +104,10 @@ struct reading {
 
 static struct reading read_clock(int i)
 {
-	struct reading reading = { .before = raw_ns() };
+	struct reading reading = { .before = kvmclock_host_ns(CLOCK_MONOTONIC_RAW) };
 
 	reading.clock = kvmclock_run(&kc, i, KVMCLOCK_READ, 0, 0);
-	reading.after = raw_ns();
+	reading.after = kvmclock_host_ns(CLOCK_MONOTONIC_RAW);
 	return reading;
 }
 

@@ -38,14 +38,6 @@ static void set_tai(int offset)
 	TEST_ASSERT(get_tai() == offset, "ADJ_TAI has no effect");
 }
 
-static u64 clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
 static void set_realtime(u64 ns)
 {
 	struct timespec ts = { ns / NSEC_PER_SEC, ns % NSEC_PER_SEC };
@@ -386,11 +378,11 @@ static bool goes_on_over_midnight(void)
 /* The host's wall clock is put back to what it would be without this. */
 static bool test_leap_second(void)
 {
-	u64 realtime = kvmclock_realtime(), start = clock_ns(CLOCK_MONOTONIC_RAW);
+	u64 realtime = kvmclock_realtime(), start = kvmclock_host_ns(CLOCK_MONOTONIC_RAW);
 	bool ok = goes_on_over_midnight();
 
 	insert_leap_second(false);
-	set_realtime(realtime + clock_ns(CLOCK_MONOTONIC_RAW) - start);
+	set_realtime(realtime + kvmclock_host_ns(CLOCK_MONOTONIC_RAW) - start);
 	return ok;
 }
 

@@ -214,10 +214,7 @@ static const struct kvmclock_tsc_page *tsc_page(void)
 /* The host's time as of its last tick. */
 static u64 tick_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+	return kvmclock_host_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 /*

@@ -196,6 +196,16 @@ static inline void kvmclock_guest_reader(struct kvmclock_guest *guest)
 	}
 }
 
+/* ---- Host's clocks ---- */
+
+static inline u64 kvmclock_host_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
 /* ---- TSC frequencies ---- */
 
 /* The host's tsc_khz: what KVM takes 0 for. */
@@ -946,10 +956,7 @@ static inline u64 kvmclock_random(u64 *state)
 
 static inline u64 kvmclock_now_ms(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return kvmclock_host_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 /* @run(@arg), in a thread that nobody joins: it may never come back. */
@@ -1045,10 +1052,7 @@ static inline bool kvmclock_memory_is(const char *test, long before_kb, long sla
 
 static inline u64 kvmclock_realtime(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+	return kvmclock_host_ns(CLOCK_REALTIME);
 }
 
 /*
