@@ -57,6 +57,7 @@ struct kvmclock_page {
 struct kvmclock_mapping {
 	struct pvclock_vcpu_time_info *va;
 	struct page *pinned;
+	unsigned long mmu_seq;		/* from before it was found */
 	struct kvm_memory_slot *slot;
 	gfn_t gfn;
 };
@@ -165,6 +166,10 @@ static bool kvmclock_map_page(struct kvm_vcpu *vcpu, const struct kvmclock_page 
 		return true;
 	}
 
+	/* It changes with mmu_lock held.  Whoever changes it later is found afterwards. */
+	map->mmu_seq = data_race(READ_ONCE(vcpu->kvm->mmu_invalidate_seq));
+	smp_rmb();	/* Pairs with the smp_wmb() in kvm_mmu_invalidate_end(). */
+
 	hva = kvmclock_hva(vcpu, page, map);
 	if (kvm_is_error_hva(hva))
 		return false;
@@ -175,6 +180,29 @@ static bool kvmclock_map_page(struct kvm_vcpu *vcpu, const struct kvmclock_page 
 
 	map->va = kmap_local_page(map->pinned) + offset_in_page(hva);
 	return true;
+}
+
+/*
+ * The line was written: whether the guest has it.  A fork may have shared the memory
+ * since it was found in the page tables, and whoever writes to it after that goes on
+ * with a copy, which may have half of the line.  A fork waits for the TLB of this CPU,
+ * and so for interrupts, which are off here; but not where TLBs are flushed without.
+ * KVM is told before the page tables change.
+ */
+static bool kvmclock_is_mapped_still(struct kvm *kvm, const struct kvmclock_mapping *map)
+{
+	if (!map->pinned)
+		return true;
+
+	/* Pairs with mmu_lock, which is taken for that: who copies it later has all of it. */
+	smp_mb();
+	if (map->slot)
+		/* Without mmu_lock, this misses what began after it, which is no harm here. */
+		return !data_race(mmu_invalidate_retry_gfn_unsafe(kvm, map->mmu_seq, map->gfn));
+
+	/* So does this. */
+	return !data_race(READ_ONCE(kvm->mmu_invalidate_in_progress) ||
+			  READ_ONCE(kvm->mmu_invalidate_seq) != map->mmu_seq);
 }
 
 static void kvmclock_unmap_page(const struct kvmclock_mapping *map)
@@ -222,28 +250,34 @@ static bool kvmclock_hides_stable_tsc(struct kvm *kvm, enum kvmclock_page_kind k
 /*
  * Fetch @vcpu's line and write it to the memory of one of its pages.  Its own and
  * another vCPU may come here at a time.  Only kvmclock knows PVCLOCK_GUEST_STOPPED.
+ * False if that has to be done again.
  */
-static void kvmclock_fill_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind,
+static bool kvmclock_fill_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind,
 			       const struct kvmclock_mapping *map)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	bool stopped = kind == KVMCLOCK_PAGE_KVM && vclock->guest_stopped;
 	struct pvclock_vcpu_time_info line;
 
 	lockdep_assert_held(&vclock->page_lock);
 
 	if (!kvmclock_get_vcpu_line(vcpu, &line))
-		return;
+		return true;
 
 	if (kvmclock_hides_stable_tsc(vcpu->kvm, kind))
 		line.flags &= ~PVCLOCK_TSC_STABLE_BIT;
-	if (kind == KVMCLOCK_PAGE_KVM && vclock->guest_stopped) {
+	if (stopped)
 		line.flags |= PVCLOCK_GUEST_STOPPED;
-		vclock->guest_stopped = false;
-	}
 
 	kvmclock_write_line(vcpu, map->va, &line);
 	if (map->slot)
 		mark_page_dirty_in_slot(vcpu->kvm, map->slot, map->gfn);
+	if (unlikely(!kvmclock_is_mapped_still(vcpu->kvm, map)))
+		return false;
+
+	if (stopped)
+		vclock->guest_stopped = false;
+	return true;
 }
 
 /*
@@ -264,7 +298,7 @@ static bool kvmclock_write_cached_page(struct kvm_vcpu *vcpu, const struct kvmcl
 		if (kvmclock_has_page(vcpu, page)) {
 			written = kvmclock_map_page(vcpu, page, &map);
 			if (written)
-				kvmclock_fill_page(vcpu, page->kind, &map);
+				written = kvmclock_fill_page(vcpu, page->kind, &map);
 			kvmclock_unmap_page(&map);
 		}
 	}
