@@ -67,10 +67,10 @@ int main(void)
 {
 	int i;
 
-	kvmclock_start(4 * ARRAY_SIZE(levels), 0);
 	if (!kvmclock_can_suspend_host())
 		ksft_exit_skip("The host cannot be suspended\n");
 
+	kvmclock_start(4 * ARRAY_SIZE(levels), 0);
 	for (i = 0; i < ARRAY_SIZE(levels); i++)
 		test_level(levels[i]);
 
