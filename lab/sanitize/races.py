@@ -11,37 +11,38 @@ import re
 import sys
 from pathlib import Path
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import report  # noqa: E402
+
 TITLE = re.compile(r'BUG: KCSAN: (.*)')
 ACCESS = re.compile(r'^((?:read|write)\S*(?: \([^)]*\))?) to 0x\S+ of (\d+) bytes by')
 FRAME = re.compile(r'^ (?:\? )?(\S+\+0x[0-9a-f]+)/0x')
-KERNEL = re.compile(r'^# k \[ *[0-9.]+\] ?')
+TIME = re.compile(r'^\[ *[0-9.]+\] ?')
 DEPTH = 6
 
 
-def reports(lines):
+def reports(result):
     """(KVM/test, [(access, [frame...])...]) of each report."""
-    where, sides = 'boot', None
-    for line in lines:
-        if m := re.match(r'# begin \d+ (\S+)', line):
-            where = m[1]
-        if not KERNEL.match(line):
-            continue
-        text = KERNEL.sub('', line.rstrip('\n'))
-        if TITLE.search(text):
-            sides = []
-        elif sides is not None and (m := ACCESS.match(text)):
-            sides.append((f'{m[1]} {m[2]}', []))
-        elif sides and (m := FRAME.match(text)):
-            sides[-1][1].append(m[1])
-        elif sides and text.startswith('Reported by'):
-            yield where, sides
-            sides = None
+    for record in [result.boot, *result.records, result.after]:
+        sides = None
+        for line in record.kernel:
+            text = TIME.sub('', line)
+            if TITLE.search(text):
+                sides = []
+            elif sides is not None and (m := ACCESS.match(text)):
+                sides.append((f'{m[1]} {m[2]}', []))
+            elif sides and (m := FRAME.match(text)):
+                sides[-1][1].append(m[1])
+            elif sides and text.startswith('Reported by'):
+                yield record.name, sides
+                sides = None
 
 
 def races(path):
     """{(KVM, where each side's access was): [times, tests, the sides of the first report]}"""
     found = {}
-    for where, sides in reports(path.open(errors='replace')):
+    for where, sides in reports(report.Result(path.read_text(errors='replace'))):
         kvm, _, test = where.rpartition('/')
         key = kvm, tuple(sorted((access, frames[0] if frames else '?') for access, frames in sides))
         race = found.setdefault(key, [0, collections.Counter(), sides])
