@@ -364,14 +364,7 @@ static bool job_is_done(struct job *job)
 
 static bool job_wait(struct job *job, int ms)
 {
-	u64 start = kvmclock_now_ms();
-
-	while (!job_is_done(job)) {
-		if (kvmclock_now_ms() - start > ms)
-			return false;
-		usleep(1000);
-	}
-	return true;
+	return kvmclock_wait_done(&job->done, ms);
 }
 
 static int patience_ms(const struct op *op)

@@ -987,6 +987,19 @@ static inline void kvmclock_job_start(struct kvmclock_job *job, void (*run)(void
 	pthread_detach(thread);
 }
 
+/* Whether another thread says within @ms that it is @done. */
+static inline bool kvmclock_wait_done(const bool *done, u64 ms)
+{
+	u64 end = kvmclock_now_ms() + ms;
+
+	while (!__atomic_load_n(done, __ATOMIC_ACQUIRE)) {
+		if (kvmclock_now_ms() > end)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
 static inline bool kvmclock_job_is_done(struct kvmclock_job *job)
 {
 	return __atomic_load_n(&job->done, __ATOMIC_ACQUIRE);
@@ -995,14 +1008,7 @@ static inline bool kvmclock_job_is_done(struct kvmclock_job *job)
 /* Whether @job comes back within @ms. */
 static inline bool kvmclock_job_wait(struct kvmclock_job *job, u64 ms)
 {
-	u64 end = kvmclock_now_ms() + ms;
-
-	while (!kvmclock_job_is_done(job)) {
-		if (kvmclock_now_ms() > end)
-			return false;
-		usleep(1000);
-	}
-	return true;
+	return kvmclock_wait_done(&job->done, ms);
 }
 
 /* ---- Memory ---- */
