@@ -301,6 +301,15 @@ static void fuzz_reanchor(void)
 	      line.tsc_shift);
 }
 
+/* A TSC that counts on from the anchor is below it once that has passed 2^64. */
+static void fuzz_anchor(void)
+{
+	__uint128_t tsc = (__uint128_t)in.a + in.b;
+
+	check(kvmclock_anchor_is_ahead(in.a, tsc) == (tsc >> 64 && in.b <= KVMCLOCK_MAX_DELTA),
+	      "anchor 0x%llx age 0x%llx", in.a, in.b);
+}
+
 int fuzz_input(const u8 *data, size_t size);
 
 int fuzz_input(const u8 *data, size_t size)
@@ -321,6 +330,7 @@ int fuzz_input(const u8 *data, size_t size)
 	fuzz_line_freq();
 	fuzz_set_rate();
 	fuzz_within();
+	fuzz_anchor();
 	fuzz_line();
 	fuzz_reanchor();
 	return 0;

@@ -238,7 +238,9 @@ static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now, 
 	if (flags & KVM_CLOCK_TSC_STABLE)
 		data->host_tsc = now->tsc;
 	if (flags & KVM_CLOCK_GUEST_TSC) {
-		data->guest_tsc = kvm_scale_tsc(now->tsc, clock->ratio) + clock->cur_tsc_offset;
+		/* The guest may write it at any time; the line does not depend on it. */
+		data->guest_tsc = kvm_scale_tsc(now->tsc, clock->ratio) +
+				  READ_ONCE(clock->boot_tsc_offset);
 		data->tsc_to_system_mul = clock->line.tsc_to_system_mul;
 		data->tsc_shift = clock->line.tsc_shift;
 	}
@@ -311,11 +313,18 @@ static void kvmclock_count_vcpu(struct kvm_clock *clock, const struct kvm_vcpu_c
 static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 
 	vclock->tsc_offset = vcpu->arch.l1_tsc_offset;
 	vclock->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
 	vclock->tsc_khz = vcpu->arch.virtual_tsc_khz;
 	vclock->catching_up = vcpu->arch.tsc_catchup;
+
+	if (vcpu->vcpu_id != vcpu->kvm->arch.bsp_vcpu_id)
+		return;
+
+	clock->has_boot_vcpu = true;
+	WRITE_ONCE(clock->boot_tsc_offset, vclock->tsc_offset);
 }
 
 /*
@@ -691,7 +700,7 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
 /*
  * Let the clock go on from what it is, but in its new mode or at its new rate.
  * Its line is extended, unless the host's clock is ahead of it by more than
- * rounding, or the TSC is not what it was.
+ * rounding, or the TSC is not what it was: the anchor is to be now then.
  */
 static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *now,
 			      const struct kvmclock_track *track, enum kvmclock_cause cause)
@@ -699,6 +708,7 @@ static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *no
 	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
 
 	if (track->ratio && cause != KVMCLOCK_CAUSE_TSC_RESET &&
+	    cause != KVMCLOCK_CAUSE_TSC_SET_BACK &&
 	    (s64)(ns - track->ns) <= kvmclock_rounding_ns(&track->line))
 		kvmclock_redraw(kvm, now, track->ns, track, cause);
 	else
@@ -786,25 +796,71 @@ enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 }
 
 /*
+ * Whether the anchor of the VM's line is ahead of @vcpu's TSC, because that was set
+ * back.  Linux computes modulo 2^64 and does not mind, but other guests compare the
+ * two, or multiply them, as unsigned numbers.
+ */
+static bool __kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
+{
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	u64 offset = vcpu->arch.l1_tsc_offset;
+	u64 tsc;
+
+	if (!clock->use_master_clock)
+		return false;
+
+	tsc = kvm_scale_tsc(rdtsc_ordered(), clock->ratio);
+	return kvmclock_anchor_is_ahead(clock->line.tsc_timestamp + offset, tsc + offset);
+}
+
+/* For @vcpu itself, or who holds its mutex: its offset does not change meanwhile. */
+bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
+{
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	unsigned int seq;
+	bool ahead;
+
+	do {
+		seq = read_seqcount_begin(&clock->sc);
+		ahead = __kvmclock_line_is_ahead(vcpu);
+	} while (read_seqcount_retry(&clock->sc, seq));
+
+	return ahead;
+}
+
+/* Why the line has to be redrawn, for @vcpu's TSC, too, if it is not NULL. */
+static enum kvmclock_cause kvmclock_must_redraw_for(struct kvm *kvm, struct kvm_vcpu *vcpu,
+						    bool tsc_based)
+{
+	enum kvmclock_cause cause = kvmclock_must_redraw(kvm, tsc_based);
+
+	/* Other causes extend the line, with the anchor that it has. */
+	if (vcpu && cause != KVMCLOCK_CAUSE_TSC_RESET && __kvmclock_line_is_ahead(vcpu))
+		return KVMCLOCK_CAUSE_TSC_SET_BACK;
+
+	return cause;
+}
+
+/*
  * Whether anything is to be done at all: mostly it is not, and needs no kick.  If it
  * is, vCPUs on their way into the guest go on finding @must_update, so that they wait
  * for who does it.
  */
-static bool kvmclock_is_up_to_date(struct kvm *kvm)
+static bool kvmclock_is_up_to_date(struct kvm *kvm, struct kvm_vcpu *vcpu)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 
 	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 
-	if (kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) != KVMCLOCK_CAUSE_NONE)
+	if (kvmclock_must_redraw_for(kvm, vcpu, kvmclock_host_is_tsc_based()) !=
+	    KVMCLOCK_CAUSE_NONE)
 		return false;
 
 	WRITE_ONCE(clock->must_update, false);
 	return true;
 }
 
-/* Adapt the clock after one of the conditions for its mode or its frequency has changed. */
-void kvmclock_update(struct kvm *kvm)
+static void __kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 {
 	struct kvmclock_instant now;
 	struct kvmclock_track track;
@@ -812,16 +868,33 @@ void kvmclock_update(struct kvm *kvm)
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	if (kvmclock_is_up_to_date(kvm))
+	if (kvmclock_is_up_to_date(kvm, vcpu))
 		return;
 
 	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &track);
-	cause = kvmclock_must_redraw(kvm, now.tsc_based);
+	cause = kvmclock_must_redraw_for(kvm, vcpu, now.tsc_based);
 	if (cause != KVMCLOCK_CAUSE_NONE)
 		kvmclock_continue(kvm, &now, &track, cause);
 	WRITE_ONCE(kvm->arch.clock.must_update, false);
 	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
+}
+
+/* Adapt the clock after one of the conditions for its mode or its frequency has changed. */
+void kvmclock_update(struct kvm *kvm)
+{
+	__kvmclock_update(kvm, NULL);
+}
+
+/*
+ * The same, and redraw the line if its anchor is ahead of @vcpu's TSC.  Whoever
+ * makes a line known in terms of a vCPU's TSC looks for that first: each vCPU on its
+ * way into the guest, for itself, and KVM_GET_CLOCK_GUEST.  Others that read @vcpu's
+ * page by their own TSCs do so only while those are equal to its TSC.
+ */
+void kvmclock_update_for(struct kvm_vcpu *vcpu)
+{
+	__kvmclock_update(vcpu->kvm, vcpu);
 }
 
 /*

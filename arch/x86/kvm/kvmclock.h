@@ -30,6 +30,7 @@ enum kvmclock_cause {
 	KVMCLOCK_CAUSE_MODE,		/* master clock mode is entered or left */
 	KVMCLOCK_CAUSE_FREQUENCY,	/* the VM's or the host's TSC frequency changes */
 	KVMCLOCK_CAUSE_TSC_RESET,	/* the host's TSC was reset while it was suspended */
+	KVMCLOCK_CAUSE_TSC_SET_BACK,	/* a vCPU's TSC was set below the line's anchor */
 };
 
 /* One instant on the host. */
@@ -107,7 +108,7 @@ void kvmclock_vcpu_moved(struct kvm_vcpu *vcpu);
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 offset);
 void kvmclock_move_tscs(struct kvm *kvm, u64 cycles);
-u64 kvmclock_reference_offset(const struct kvm_clock *clock, u64 ratio);
+u64 kvmclock_boot_offset(const struct kvm_clock *clock, u64 ratio);
 
 /* kvmclock.c: the clock */
 void kvmclock_init_vm(struct kvm *kvm);
@@ -123,7 +124,9 @@ u64 kvm_get_wall_clock_epoch(struct kvm *kvm);
 unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 
+bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu);
 void kvmclock_update(struct kvm *kvm);
+void kvmclock_update_for(struct kvm_vcpu *vcpu);
 void kvmclock_redraw_for_host(struct kvm *kvm);
 void kvmclock_request_update(struct kvm_vcpu *vcpu);
 

@@ -192,6 +192,16 @@ static inline u64 kvmclock_line_ns(const struct pvclock_vcpu_time_info *line, u6
 }
 
 /*
+ * Whether a TSC that reads @tsc was set back, or has wrapped, since it read @anchor:
+ * it is below that as an unsigned number, although it is behind it modulo 2^64.  It is
+ * not if it is some cycles before it only, on a CPU whose TSC is behind.
+ */
+static inline bool kvmclock_anchor_is_ahead(u64 anchor, u64 tsc)
+{
+	return tsc < anchor && tsc - anchor <= KVMCLOCK_MAX_DELTA;
+}
+
+/*
  * Find @mul and @shift with @num / @den = @mul * 2^(@shift - 32), rounded to
  * the nearest, and @mul in [2^31, 2^32).  @num and @den are not 0, and @num /
  * @den is in [2^-30, 2^31).

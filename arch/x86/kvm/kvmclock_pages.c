@@ -736,11 +736,12 @@ static void kvmclock_request_global_update(struct kvm *kvm)
 
 /*
  * Whether @vcpu's line can be extended, because for the same frequency it shows
- * the host's clock, @point, still.
+ * the host's clock, @point, still, and its anchor is not ahead of the vCPU's TSC.
  */
 static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_point *point)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 scaled_tsc = kvm_scale_tsc(point->tsc, vclock->ratio);
 	struct pvclock_vcpu_time_info rate;
 	s64 ahead_ns;
 
@@ -751,8 +752,11 @@ static bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmcl
 	if (!kvmclock_same_rate(&rate, &vclock->line))
 		return false;
 
-	ahead_ns = kvmclock_line_ns(&vclock->line, kvm_scale_tsc(point->tsc, vclock->ratio)) -
-		   point->ns;
+	if (kvmclock_anchor_is_ahead(vclock->line.tsc_timestamp + vclock->tsc_offset,
+				     scaled_tsc + vclock->tsc_offset))
+		return false;
+
+	ahead_ns = kvmclock_line_ns(&vclock->line, scaled_tsc) - point->ns;
 	return abs(ahead_ns) <= kvmclock_rounding_ns(&vclock->line);
 }
 
@@ -859,8 +863,8 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 	unsigned long generation;
 	int r;
 
-	if (unlikely(READ_ONCE(clock->must_update)))
-		kvmclock_update(vcpu->kvm);
+	if (unlikely(READ_ONCE(clock->must_update) || kvmclock_line_is_ahead(vcpu)))
+		kvmclock_update_for(vcpu);
 
 	generation = READ_ONCE(clock->generation);
 	r = own ? kvmclock_update_own(vcpu) : 0;

@@ -14,10 +14,10 @@
 #include "kvmclock_math.h"
 #include "x86.h"
 
-/* How a line is to be restored: the reference TSC's new offset, and the line. */
+/* How a line is to be restored: the offset of the TSC that it is for, and the line. */
 struct kvmclock_plan {
 	bool fallback;		/* no master clock here: set the clock to a value instead */
-	bool moves_tsc;		/* the reference TSC gets another offset */
+	bool moves_tsc;		/* the boot vCPU's TSC, and all others, get another offset */
 	bool is_current;	/* the clock runs on this very line already */
 	u64 offset;
 	struct kvmclock_track track;
@@ -164,7 +164,7 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 }
 
 /*
- * Find the offset with which the reference TSC reads what it is to read now.  By
+ * Find the offset with which the boot vCPU's TSC reads what it is to read now.  By
  * wall time that is what it has read, plus the cycles that the time since then
  * takes on the line.  On the same host, it is what makes it read @guest_tsc at
  * @host_tsc.  A line in terms of @vcpu's TSC moves no TSC.
@@ -189,10 +189,10 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 	} else if (data->flags & KVM_CLOCK_HOST_TSC) {
 		plan->offset = data->guest_tsc - kvm_scale_tsc(data->host_tsc, plan->track.ratio);
 	} else {
-		plan->offset = kvmclock_reference_offset(clock, plan->track.ratio);
+		plan->offset = kvmclock_boot_offset(clock, plan->track.ratio);
 	}
 
-	plan->moves_tsc = !clock->cur_tsc_generation || plan->offset != clock->cur_tsc_offset;
+	plan->moves_tsc = !clock->cur_tsc_generation || plan->offset != clock->boot_tsc_offset;
 }
 
 /*
@@ -394,7 +394,7 @@ static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 }
 
 /*
- * Restore @data, in terms of the TSC of @vcpu, or of the reference TSC without one.
+ * Restore @data, in terms of the TSC of @vcpu, or of the boot vCPU without one.
  * Fails if TSCs have to move and not all vCPUs are @locked.
  */
 static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,

@@ -11,7 +11,8 @@
 	{ KVMCLOCK_CAUSE_SET,		"set" },		\
 	{ KVMCLOCK_CAUSE_MODE,		"mode" },		\
 	{ KVMCLOCK_CAUSE_FREQUENCY,	"frequency" },		\
-	{ KVMCLOCK_CAUSE_TSC_RESET,	"tsc reset" }
+	{ KVMCLOCK_CAUSE_TSC_RESET,	"tsc reset" },		\
+	{ KVMCLOCK_CAUSE_TSC_SET_BACK,	"tsc set back" }
 
 /*
  * Tracepoint for every change of the line of a VM's clock.  In host clock mode,

@@ -84,6 +84,8 @@ static void kvmclock_start_generation(struct kvm_clock *clock, u64 offset, u64 t
 	clock->cur_tsc_write = tsc;
 	WRITE_ONCE(clock->cur_tsc_offset, offset);
 	clock->nr_vcpus_matched_tsc = 0;
+	if (!clock->has_boot_vcpu)
+		WRITE_ONCE(clock->boot_tsc_offset, offset);
 }
 
 /* What later TSC writes are matched with. */
@@ -140,12 +142,19 @@ static u64 kvmclock_origin_offset(const struct kvm_clock *clock, u64 ratio)
 }
 
 /* The offset of the reference TSC: what a vCPU that is created now would have. */
-u64 kvmclock_reference_offset(const struct kvm_clock *clock, u64 ratio)
+static u64 kvmclock_reference_offset(const struct kvm_clock *clock, u64 ratio)
+{
+	return clock->cur_tsc_generation ? clock->cur_tsc_offset :
+					   kvmclock_origin_offset(clock, ratio);
+}
+
+/* The offset of the boot vCPU's TSC, or of what that would join if it were created now. */
+u64 kvmclock_boot_offset(const struct kvm_clock *clock, u64 ratio)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
 
 	if (clock->cur_tsc_generation)
-		return clock->cur_tsc_offset;
+		return clock->boot_tsc_offset;
 
 	return kvmclock_origin_offset(clock, ratio);
 }
@@ -348,24 +357,30 @@ void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Have the reference TSC read what it does with @offset, which counts as a write
- * by user space of all vCPUs' TSCs: those that are created or written later match
- * it.  The vCPUs' own offsets are for kvmclock_move_tscs() to write, by the cycles
- * that are returned.  @ratio is the scaling ratio of all vCPUs.
+ * Have the boot vCPU's TSC read what it does with @boot_offset, and the reference TSC
+ * move with it.  That counts as a write by user space of all vCPUs' TSCs: those that
+ * are created or written later match the reference.  The vCPUs' own offsets are for
+ * kvmclock_move_tscs() to write, by the cycles that are returned.  @ratio is the
+ * scaling ratio of all vCPUs.
  */
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
-			    u64 offset)
+			    u64 boot_offset)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	u64 tsc = kvm_scale_tsc(now->tsc, ratio) + offset;
-	u64 cycles = offset - clock->cur_tsc_offset;
+	u64 cycles = boot_offset - kvmclock_boot_offset(clock, ratio);
 	u64 boot_ns = kvmclock_boot_ns(now);
+	u64 offset, tsc;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
+	offset = kvmclock_reference_offset(clock, ratio) + cycles;
+	tsc = kvm_scale_tsc(now->tsc, ratio) + offset;
 	kvmclock_start_generation(clock, offset, tsc, boot_ns);
 	kvmclock_note_tsc_write(clock, offset, tsc, boot_ns, kvmclock_vm_khz(kvm));
 	clock->user_set_tsc = true;
+
+	/* GET finds it together with the line; the boot vCPU itself, if any, follows. */
+	WRITE_ONCE(clock->boot_tsc_offset, boot_offset);
 
 	return cycles;
 }

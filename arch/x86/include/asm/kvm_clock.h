@@ -163,6 +163,13 @@ struct kvm_clock {
 	u64 cur_tsc_offset;
 	u64 cur_tsc_generation;
 	int nr_vcpus_matched_tsc;
+
+	/*
+	 * The offset of the TSC that KVM_GET_CLOCK and KVM_SET_CLOCK speak of: the boot
+	 * vCPU's, or until there is one, the reference TSC's.
+	 */
+	u64 boot_tsc_offset;
+	bool has_boot_vcpu;
 };
 
 /* Protected by the VM's tsc_write_lock, unless something else is said. */

@@ -741,6 +741,58 @@ static void elapsed_ns_oracle(struct kunit *test)
 }
 
 /*
+ * kvmclock_anchor_is_ahead()
+ */
+struct ahead_case {
+	const char *name;
+	u64 anchor, tsc;
+	bool ahead;
+};
+
+static const struct ahead_case ahead_cases[] = {
+	{ "at the anchor", 1000, 1000, false },
+	{ "1 cycle after", 1000, 1001, false },
+	{ "1 cycle before", 1000, 999, false },
+	{ "1000 cycles before", 1000, 0, false },
+	{ "anchor 0", 0, U64_MAX, false },
+	{ "anchor -1, 1 cycle after", U64_MAX, 0, true },
+	{ "anchor -1, 1 cycle before", U64_MAX, U64_MAX - 1, false },
+	{ "set to 1, an hour after an anchor at 2.6 GHz", 1 - 2600000ULL * 3600000, 1, true },
+	{ "set to 1, just as old as the anchor", 1 - 1ULL, 1, false },
+	{ "set to 1, a cycle older than the anchor", 1 - 2ULL, 1, true },
+	{ "2^63 - 1 behind", BIT_ULL(63) + 2, 1, true },
+	{ "2^63 behind", BIT_ULL(63) + 1, 1, true },
+	{ "2^63 + 1 behind", BIT_ULL(63), 1, true },
+	{ "2^64 - 2^60 - 1 behind", BIT_ULL(60) + 2, 1, true },
+	{ "2^60 before", BIT_ULL(60) + 1, 1, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(ahead, ahead_cases, name);
+
+static void anchor_is_ahead_edges(struct kunit *test)
+{
+	const struct ahead_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, kvmclock_anchor_is_ahead(c->anchor, c->tsc), c->ahead);
+}
+
+/* A TSC that counts on from the anchor is below it once the sum has passed 2^64. */
+static void check_anchor_is_ahead(struct kunit *test, struct rnd_state *rnd)
+{
+	u64 anchor = random_u64(rnd), age = random_u64(rnd);
+	bool positive = age <= U64_MAX - BIT_ULL(60);
+	struct wide tsc = wide_add(to_wide(anchor), to_wide(age));
+
+	KUNIT_ASSERT_EQ_MSG(test, kvmclock_anchor_is_ahead(anchor, tsc.lo), positive && tsc.hi,
+			    "anchor 0x%llx age 0x%llx", anchor, age);
+}
+
+static void anchor_is_ahead_oracle(struct kunit *test)
+{
+	check_rows(test, check_anchor_is_ahead, 18, ROWS);
+}
+
+/*
  * kvmclock_line_ns()
  */
 struct line_case {
@@ -1338,6 +1390,8 @@ static struct kunit_case kvmclock_test_cases[] = {
 	KUNIT_CASE(add_ns_oracle),
 	KUNIT_CASE_PARAM(elapsed_ns_edges, elapsed_gen_params),
 	KUNIT_CASE(elapsed_ns_oracle),
+	KUNIT_CASE_PARAM(anchor_is_ahead_edges, ahead_gen_params),
+	KUNIT_CASE(anchor_is_ahead_oracle),
 	KUNIT_CASE_PARAM(line_ns_edges, line_gen_params),
 	KUNIT_CASE(line_ns_oracle),
 	KUNIT_CASE_PARAM(line_ns_after_years, age_gen_params),
