@@ -146,6 +146,17 @@ variant() {
 		! grep -E 'warning:|^WARNING' "$LOG/variant.log"
 }
 
+# KVM in the kernel's image, beside the guest's own driver of the clock: no name of ours may be one of its.
+variant_built_in() {
+	local o
+	cp "$LOG/config" "$TREE/.config"
+	for o in KVM KVM_AMD KVM_INTEL; do "$TREE/scripts/config" --file "$TREE/.config" -e "$o"; done
+	kmake "$TREE" -s olddefconfig
+	grep -q '^CONFIG_KVM=y' "$TREE/.config" && grep -q '^CONFIG_KVM_GUEST=y' "$TREE/.config" &&
+		try "linking the kernel with KVM" "$LOG/variant.log" kmake "$TREE" vmlinux &&
+		! grep -E 'warning:|^WARNING' "$LOG/variant.log"
+}
+
 # A 32-bit host. Nothing is linked there, so look for the helpers of libgcc that the kernel does not have.
 variant_32() {
 	{ base_config | sed -E '/64BIT|UNWINDER|LOCALVERSION/d' && echo CONFIG_KVM_CLOCK_KUNIT_TEST=m; } >"$LOG/config-32"
@@ -182,6 +193,7 @@ cp "$TREE/.config" "$LOG/config"
 verdict "builds without CONFIG_KVM_XEN" "$LOG/variant.log" variant "no Xen" KVM_XEN
 verdict "builds without CONFIG_KVM_HYPERV" "$LOG/variant.log" variant "no Hyper-V" KVM_HYPERV
 verdict "builds without both" "$LOG/variant.log" variant "no Xen, no Hyper-V" KVM_XEN KVM_HYPERV
+verdict "links into the kernel" "$LOG/variant.log" variant_built_in
 verdict "builds for a 32-bit host" "$LOG/variant.log" variant_32
 rm -rf "$TREE"
 totals

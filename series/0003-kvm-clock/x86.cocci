@@ -163,18 +163,10 @@
 - static u32 __read_mostly tsc_tolerance_ppm = 250;
 + u32 __read_mostly tsc_tolerance_ppm = 250;
 
-// A VM is destroyed.
-@pre_destroy@ symbol kvm; @@
-  kvm_arch_pre_destroy_vm(struct kvm *kvm) {
-+ kvmclock_pre_destroy_vm(kvm);
-+
-  ...
-  }
-
 // The module is loaded and unloaded.
 @init@ @@
 - kvm_timer_init();
-+ kvmclock_init();
++ kvmclock_vendor_init();
 @init_notifier@ @@
 - pvclock_gtod_register_notifier(...);
 @init_hyperv@ @@
@@ -188,7 +180,7 @@
 - 	cpufreq_unregister_notifier(...);
 - 	cpuhp_remove_state_nocalls(CPUHP_AP_X86_KVM_CLK_ONLINE);
 - }
-+ kvmclock_exit();
++ kvmclock_vendor_exit();
 @exit_notifier@ @@
 - pvclock_gtod_unregister_notifier(...);
 @exit_irq_work@ @@

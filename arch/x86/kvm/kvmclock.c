@@ -138,7 +138,7 @@ static bool kvmclock_read_line(struct kvm *kvm, u64 *ns)
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
-		master = clock->use_master_clock;
+		master = clock->use_master_clock && !kvmclock_missed_tsc_reset(clock);
 		*ns = kvmclock_line_ns(&clock->line, kvm_scale_tsc(rdtsc_ordered(), clock->ratio));
 	} while (read_seqcount_retry(&clock->sc, seq));
 
@@ -248,13 +248,16 @@ static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now, 
 	return flags;
 }
 
-/* What KVM_GET_CLOCK reports; callers in KVM may use it as well. */
+/* What KVM_GET_CLOCK reports; callers in KVM may use it as well.  Sleeps. */
 void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
 	bool tai = READ_ONCE(clock->enabled) & KVM_CLOCK_TAI;
 	struct kvmclock_instant now;
 	unsigned int seq;
+
+	if (unlikely(READ_ONCE(clock->must_update)))
+		kvmclock_update(kvm);
 
 	do {
 		*data = (struct kvm_clock_data){};
@@ -898,6 +901,21 @@ void kvmclock_update_for(struct kvm_vcpu *vcpu)
 }
 
 /*
+ * Something has happened on the host, e.g. to its clocksource, that the clock may
+ * have to follow: note that.  Its update_lock may be held by a task that does not get
+ * to run, and other VMs do not wait for that.
+ *
+ * The note is made with tsc_write_lock held, so that who removes it has seen what
+ * happened.
+ */
+void kvmclock_must_look(struct kvm *kvm)
+{
+	scoped_guard(raw_spinlock_irq, &kvm->arch.clock.tsc_write_lock)
+		WRITE_ONCE(kvm->arch.clock.must_update, true);
+	kvm_make_all_cpus_request(kvm, KVM_REQ_MASTERCLOCK_UPDATE);
+}
+
+/*
  * The host's TSC is about to jump, or has just done so.  Before, have the clock
  * leave it for the host's time; the vCPUs stay out of the guest.  Behind, take it
  * from there: no line that was drawn before means anything.
@@ -946,7 +964,6 @@ void kvmclock_init_vm(struct kvm *kvm)
 	ratelimit_state_init(&clock->update_rs, HZ, 10);
 	ratelimit_set_flags(&clock->update_rs, RATELIMIT_MSG_ON_RELEASE);
 	INIT_LIST_HEAD(&clock->vcpus);
-	INIT_LIST_HEAD(&clock->host_event_node);
 	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
 
 #ifdef CONFIG_KVM_HYPERV

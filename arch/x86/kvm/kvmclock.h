@@ -6,7 +6,6 @@
 #ifndef __KVM_X86_KVMCLOCK_H
 #define __KVM_X86_KVMCLOCK_H
 
-#include <linux/dcache.h>
 #include <linux/kvm_host.h>
 #include <linux/percpu.h>
 
@@ -57,10 +56,9 @@ int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
 void kvmclock_create_debugfs(struct kvm *kvm);
 
 /* kvmclock_host.c: what happens to the host's time */
-void kvmclock_init(void);
-void kvmclock_exit(void);
+void kvmclock_vendor_init(void);
+void kvmclock_vendor_exit(void);
 void kvmclock_host_cpu_up(void);
-void kvmclock_pre_destroy_vm(struct kvm *kvm);
 
 /* kvmclock_set.c: KVM_SET_CLOCK */
 void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data);
@@ -127,6 +125,7 @@ bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_in
 bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu);
 void kvmclock_update(struct kvm *kvm);
 void kvmclock_update_for(struct kvm_vcpu *vcpu);
+void kvmclock_must_look(struct kvm *kvm);
 void kvmclock_redraw_for_host(struct kvm *kvm);
 void kvmclock_request_update(struct kvm_vcpu *vcpu);
 
@@ -168,15 +167,6 @@ bool kvmclock_find_tsc_reset(void);
 void kvmclock_forget_last_tsc(void);
 u64 kvmclock_tsc_adjustment(void);
 u64 kvmclock_tsc_before_reset(void);
-
-/* The VM's directory in debugfs, <pid>-<fd>, or where there is none, kvm-<pid>. */
-static inline const char *kvmclock_vm_name(const struct kvm *kvm)
-{
-	if (IS_ERR_OR_NULL(kvm->debugfs_dentry))
-		return kvm->stats_id;
-
-	return (const char *)kvm->debugfs_dentry->d_name.name;
-}
 
 /*
  * On Hyper-V, the TSC is marked unstable because its frequency changes with

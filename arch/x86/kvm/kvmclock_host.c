@@ -2,8 +2,8 @@
 /*
  * What happens to the host's time, and the clocks of all VMs must follow.
  *
- * Nobody who creates or destroys a VM waits for that: kvm_lock is held only to find
- * the VMs, or to leave requests, and the clocks are changed outside of it.
+ * Nobody who creates or destroys a VM waits for that: kvm_lock is held to leave a note
+ * in each VM, and whoever needs its clock next acts on it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -13,7 +13,6 @@
 #include <linux/kvm_host.h>
 #include <linux/pvclock_gtod.h>
 #include <linux/timekeeper_internal.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include <asm/hypervisor.h>
@@ -26,77 +25,15 @@
 /* The host's clocksource, as of the last call of the timekeeper's notifier. */
 static const struct clocksource *host_clocksource;
 
-/* One event of the host at a time. */
-static DEFINE_MUTEX(host_event_lock);
-
-/* The VMs that the event has still to get to, and the one that it is at: under kvm_lock. */
-static LIST_HEAD(host_event_vms);
-static struct kvm *host_event_vm;
-
-/* For who is to destroy the latter. */
-static DECLARE_WAIT_QUEUE_HEAD(host_event_wait);
-
-static void kvmclock_list_all_vms(void)
+/* What it means for a VM is found out, and done, by who needs its clock next. */
+static void kvmclock_host_work_fn(struct work_struct *work)
 {
 	struct kvm *kvm;
 
 	guard(mutex)(&kvm_lock);
 
 	list_for_each_entry(kvm, &vm_list, vm_list)
-		list_add_tail(&kvm->arch.clock.host_event_node, &host_event_vms);
-}
-
-/* The next VM, or NULL.  The one before may be destroyed from now on. */
-static struct kvm *kvmclock_next_vm(void)
-{
-	struct kvm *kvm;
-
-	scoped_guard(mutex, &kvm_lock) {
-		kvm = list_first_entry_or_null(&host_event_vms, struct kvm,
-					       arch.clock.host_event_node);
-		if (kvm)
-			list_del_init(&kvm->arch.clock.host_event_node);
-
-		/* Pairs with smp_load_acquire() in kvmclock_pre_destroy_vm(). */
-		smp_store_release(&host_event_vm, kvm);
-	}
-
-	wake_up_all(&host_event_wait);
-	return kvm;
-}
-
-/*
- * Call @update for all VMs, without taking references.  To put the last one would
- * destroy that VM here, while the other VMs wait for their update.  Nor does it keep
- * the vendor's module from being unloaded, as user space's file descriptors do.
- */
-static void kvmclock_update_all_vms(void (*update)(struct kvm *kvm))
-{
-	struct kvm *kvm;
-
-	guard(mutex)(&host_event_lock);
-
-	kvmclock_list_all_vms();
-	while ((kvm = kvmclock_next_vm()))
-		update(kvm);
-}
-
-/*
- * @kvm is not in the list of VMs any more, and its vCPUs are about to be freed.  Wait
- * for the event that is at it right now, if any, but not for what it does to others.
- */
-void kvmclock_pre_destroy_vm(struct kvm *kvm)
-{
-	scoped_guard(mutex, &kvm_lock)
-		list_del_init(&kvm->arch.clock.host_event_node);
-
-	/* Pairs with smp_store_release() in kvmclock_next_vm(). */
-	wait_event(host_event_wait, smp_load_acquire(&host_event_vm) != kvm);
-}
-
-static void kvmclock_host_work_fn(struct work_struct *work)
-{
-	kvmclock_update_all_vms(kvmclock_update);
+		kvmclock_must_look(kvm);
 }
 
 static DECLARE_WORK(kvmclock_host_work, kvmclock_host_work_fn);
@@ -223,6 +160,17 @@ static struct notifier_block kvmclock_cpufreq_notifier = {
 };
 
 #ifdef CONFIG_X86_64
+/* All vCPUs have to be out of the guest as the TSC jumps: here, a note is not enough. */
+static void kvmclock_redraw_all_vms(void)
+{
+	struct kvm *kvm;
+
+	guard(mutex)(&kvm_lock);
+
+	list_for_each_entry(kvm, &vm_list, vm_list)
+		kvmclock_redraw_for_host(kvm);
+}
+
 static void kvmclock_adopt_hyperv_khz(void)
 {
 	int cpu;
@@ -243,13 +191,13 @@ static void kvmclock_adopt_hyperv_khz(void)
 static void kvmclock_hyperv_tsc_changed(void)
 {
 	kvmclock_hold_tsc(true);
-	kvmclock_update_all_vms(kvmclock_redraw_for_host);
+	kvmclock_redraw_all_vms();
 
 	hyperv_stop_tsc_emulation();
 	kvmclock_adopt_hyperv_khz();
 
 	kvmclock_hold_tsc(false);
-	kvmclock_update_all_vms(kvmclock_redraw_for_host);
+	kvmclock_redraw_all_vms();
 }
 #endif
 
@@ -265,7 +213,7 @@ static u32 kvmclock_max_cpu_khz(void)
 	return khz ? : tsc_khz;
 }
 
-void kvmclock_init(void)
+void kvmclock_vendor_init(void)
 {
 	if (!boot_cpu_has(X86_FEATURE_CONSTANT_TSC)) {
 		kvmclock_set_max_khz(kvmclock_max_cpu_khz());
@@ -282,7 +230,7 @@ void kvmclock_init(void)
 #endif
 }
 
-void kvmclock_exit(void)
+void kvmclock_vendor_exit(void)
 {
 #ifdef CONFIG_X86_64
 	if (hypervisor_is_type(X86_HYPER_MS_HYPERV))

@@ -25,7 +25,7 @@ TRACE_EVENT(kvm_clock_line,
 	TP_ARGS(kvm, cause, old, new),
 
 	TP_STRUCT__entry(
-		__string(vm,		kvmclock_vm_name(kvm))
+		__string(vm,		kvm->stats_id)
 		__field(unsigned int,	cause)
 		__field(__u64,		old_tsc)
 		__field(__u64,		old_ns)

@@ -112,7 +112,7 @@ struct kvm_clock {
 	bool boot_vcpu_runs_old_kvmclock;
 	bool backwards_tsc_observed;
 	unsigned int tsc_resets;	/* of the host, that the clock knows of */
-	bool must_update;	/* by who could not sleep to do so itself */
+	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
 
 	/*
 	 * Publishing.  @generation counts changes that all pages must show, and
@@ -141,7 +141,6 @@ struct kvm_clock {
 #endif
 
 	gpa_t wall_clock;
-	struct list_head host_event_node;	/* see kvmclock_host.c */
 
 	/* The instant at which the VM was created, and the clock and the TSCs read 0. */
 	u64 origin_tsc;		/* host TSC */
