@@ -11,10 +11,7 @@
 - S1
 - if (r) S2
 +
-+ /*
-+  * There are no hrtimers on CLOCK_MONOTONIC_RAW.  In the timescales that timers
-+  * cover, the difference does not matter.
-+  */
++ /* There are no hrtimers on CLOCK_MONOTONIC_RAW, which differs by too little to matter. */
 + guest_now = kvmclock_get_monotonic(vcpu->kvm, &kernel_now);
   ...
   }
