@@ -133,6 +133,10 @@ help: ## this list
 shell: build ## a shell in the emulated host (LAB=amd or intel)
 	@lab/shell.sh
 
+.PHONY: results
+results: ## write lab/RESULTS.md and README's table from the last runs
+	@python3 -B lab/results.py
+
 .PHONY: lint
 lint: apply ## checkpatch, sparse, shellcheck, semantic patches all effective
 	@lab/lint.sh

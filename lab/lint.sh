@@ -106,6 +106,8 @@ mkdir -p "$LOG"
 verdict "shellcheck" run_shellcheck
 verdict "python compiles" compile_python
 verdict "tests of the overlay" python3 "$ROOT/lab/test_overlay.py"
+verdict "tests of the results" python3 -B "$ROOT/lab/test_results.py"
+verdict "what README and its kin link to is there" python3 -B "$ROOT/lab/links.py"
 verdict "semantic patches all effective, every file in one commit" "$ROOT/lab/apply.py" "$BASE" --strict
 verdict "nothing mentions what was removed" "$ROOT/lab/leftovers.py" "$OURS" "$BASE"
 verdict "calls go down the stairs only" "$ROOT/lab/stairs.py"

@@ -12,6 +12,7 @@ import fnmatch
 import os
 import re
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 LAB = Path(__file__).resolve().parent
@@ -28,6 +29,7 @@ SPLAT = re.compile(
     r'|bad unlock balance|held lock freed|lock held when returning|sleeping function called'
     r'|scheduling while atomic|refcount_t:|list_(add|del) corruption|unchecked MSR access'
     r'|[Cc]locksource .*(unstable|skewed)|nobody cared|kmemleak: \d+ new suspected')
+KVMS = ('stock', 'ours')
 CUT, TRACE_END = '[ cut here ]', '[ end trace'
 
 
@@ -410,11 +412,47 @@ class Judge:
             path.write_text('\n'.join(lines) + '\n')
 
 
+    def kvms(self):
+        return list(dict.fromkeys(line[0] for line in self.plan))
+
+    def is_whole(self, rounds):
+        """Whether all tests of its lab and tier were asked for. Other runs than of a tier have plans of their own."""
+        name = self.dir.name.split('-')[1:]
+        if set(name) - {'slow', *KVMS}:
+            return True
+        kvm = 'both' if len(self.kvms()) > 1 else self.kvms()[0]
+        tier = 'slow' if 'slow' in name else 'fast'
+        return {tuple(line.split()) for line in plan(self.lab, kvm, tier, [], rounds, self.known)} <= set(map(tuple, self.plan))
+
+    def summary(self):
+        """Its line of runs.tsv: what lab/results.py shows of a run."""
+        kernel = re.search(r'kernel=(\S+)', self.result.host)
+        minutes = (self.written('status') - self.written('plan')) / 60
+        day = datetime.fromtimestamp(self.written('status'), timezone.utc).strftime('%Y-%m-%d')
+        return [BASE, self.dir.name, '+'.join(self.kvms()), kernel[1] if kernel else '?', len(self.passed), len(self.failed),
+                len(self.skipped), f'{minutes:.0f}', day]
+
+    def written(self, name):
+        path = self.dir / name
+        return path.stat().st_mtime if path.exists() else 0
+
+    def save_summary(self, rounds):
+        """Of a run that was asked for whole, in place of the last one of the same kind."""
+        if not self.plan or not self.text('status') or not self.is_whole(rounds):
+            return
+        path, new = RESULTS / 'runs.tsv', [str(cell) for cell in self.summary()]
+        old = [line.split('\t') for line in path.read_text().splitlines()] if path.exists() else []
+        lines = [cells for cells in old if cells[:3] != new[:3]] + [new]
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        path.write_text(''.join('\t'.join(cells) + '\n' for cells in sorted(lines)))
+
+
 def judge_all(directories, known, rounds):
     judges = [Judge(Path(d).name.split('-')[0], d, known, rounds) for d in directories]
     for judge in judges:
         judge.runs = [other for other in judges if other.lab == judge.lab]
         judge.judge()
+        judge.save_summary(rounds)
     return judges
 
 

@@ -322,6 +322,34 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(counts, GOOD)
 
 
+    def summary(self, plan, runs):
+        self.judge_runs(runs, plan=plan)
+        return [line.split('\t') for line in self.measures.get('runs.tsv', '').splitlines()]
+
+    def test_summary_of_a_whole_run(self):
+        (row,) = self.summary(PLAN, {'amd': RESULT})
+        self.assertEqual(row[:7], [report.BASE, 'amd', 'stock+ours', '7.3.4', *map(str, GOOD)])
+
+    def test_no_summary_of_some_tests(self):
+        some = PLAN.replace('ours fault 60 1\n', '')
+        self.assertEqual(self.summary(some, {'amd': RESULT}), [])
+        self.assertEqual(len(self.summary(some, {'amd-stress': RESULT})), 1, 'a run with a plan of its own')
+
+    def test_summary_replaces_the_last_one(self):
+        with tempfile.TemporaryDirectory() as tmp, unittest.mock.patch.object(report, 'RESULTS', Path(tmp)):
+            row = [report.BASE, 'amd', 'stock+ours', '7.3.3', '0', '9', '0', '1', '2000-01-01']
+            other = [report.BASE, 'amd', 'ours', *row[3:]]
+            (Path(tmp) / 'runs.tsv').write_text('\t'.join(row) + '\n' + '\t'.join(other) + '\n')
+            run = Path(tmp) / 'amd'
+            run.mkdir()
+            for name, text in (('plan', PLAN), ('result.ktap', RESULT), ('status', 'exit 0')):
+                (run / name).write_text(text)
+            with contextlib.redirect_stdout(io.StringIO()):
+                report.judge_all([run], report.Known(KNOWN), TESTS)
+            rows = [line.split('\t') for line in (Path(tmp) / 'runs.tsv').read_text().splitlines()]
+        self.assertEqual([cells[2:5] for cells in rows], [['ours', '7.3.3', '0'], ['stock+ours', '7.3.4', str(GOOD[0])]])
+
+
 class PlanTest(unittest.TestCase):
     def test_both(self):
         self.assertEqual('\n'.join(report.plan('amd', 'both', 'fast', [], TESTS)) + '\n', PLAN)

@@ -337,10 +337,12 @@ def lost(hop):
 
 
 def conclude(path, lines, text, faults):
-    """Write the lines to a file, print the text and what makes the demo fail; returns the exit status."""
+    """Write the lines to a file and the text beside it, print that and what makes the demo fail; returns the exit status."""
     with open(path, "w", encoding="ascii") as out:
         for line in lines:
             print(*line, sep="\t", file=out)
+    with open(os.path.splitext(path)[0] + ".txt", "w", encoding="ascii") as out:
+        print(text, file=out)
     print(text)
     for fault in faults:
         print(f"demo: FAILED: {fault}", file=sys.stderr)
