@@ -17,9 +17,10 @@
  * GUEST_TSC	GET: @guest_tsc, @tsc_to_system_mul and @tsc_shift are valid,
  *		     and with @clock they are the line that the guest computes
  *		     its clock with; @guest_tsc is of the same instant, too.
- *		SET: restore that line. The guest's TSCs move to where the time
- *		     since then takes them (REALTIME), to where they would be on
- *		     this host had nothing happened (HOST_TSC), or not at all.
+ *		SET: restore that line. The boot vCPU's TSC moves to where the
+ *		     time since then takes it (REALTIME), to where it would be on
+ *		     this host had nothing happened (HOST_TSC), or not at all; all
+ *		     other TSCs of the VM move by the same number of cycles.
  *		Both only after KVM_ENABLE_CAP(KVM_CAP_ADJUST_CLOCK) with this
  *		flag in args[0].
  * MONOTONIC	GET: never set.
@@ -46,7 +47,8 @@
  * set. SET ignores both, and accepts any value in @clock and @realtime; only with
  * GUEST_TSC, @pad has to be 0, and values their documented range.
  *
- * The reference TSC is what a vCPU that is created now would read.
+ * Before there is a boot vCPU, @guest_tsc is what a vCPU that is created now would
+ * read.
  */
 struct kvm_clock_data {
 	__u64 clock;		/* what the guest's kvmclock reads, in ns */
@@ -54,7 +56,7 @@ struct kvm_clock_data {
 	__s32 tai_offset;	/* CLOCK_TAI - CLOCK_REALTIME, in s; 0 if unknown */
 	__u64 realtime;		/* CLOCK_REALTIME of the host, in ns since 1970 */
 	__u64 host_tsc;		/* TSC of the host, in cycles, neither scaled nor offset */
-	__u64 guest_tsc;	/* the VM's reference TSC, in cycles */
+	__u64 guest_tsc;	/* TSC of the boot vCPU, in cycles */
 	__u32 tsc_to_system_mul;	/* not 0, as in pvclock_vcpu_time_info */
 	__s8  tsc_shift;	/* -31 to 31, likewise */
 	__u8  pad[3];

@@ -65,6 +65,12 @@ void fake_run(struct fake_kvm *h, uint64_t ns)
 
 /* ---- ioctls: 0 or more, or -errno ---- */
 
+/* Of the TSC that KVM_CLOCK_GUEST_TSC is about: the boot vCPU's, once there is one. */
+static uint64_t boot_offset(const struct fake_kvm *h)
+{
+	return h->nr_vcpus && !h->reference_tsc ? h->offset[0] : h->ref_offset;
+}
+
 static int get_clock(struct fake_kvm *h, struct kvmclock_abi *data)
 {
 	*data = (struct kvmclock_abi) { .clock = fake_clock(h) };
@@ -80,7 +86,7 @@ static int get_clock(struct fake_kvm *h, struct kvmclock_abi *data)
 	}
 	if (h->opt_in & KVMCLOCK_GUEST_TSC) {
 		data->flags |= KVMCLOCK_GUEST_TSC;
-		data->guest_tsc = scaled(h) + h->ref_offset;
+		data->guest_tsc = scaled(h) + boot_offset(h);
 		line(h, &data->mul, &data->shift);
 	}
 
@@ -97,19 +103,19 @@ static uint64_t elapsed(const struct fake_kvm *h, const struct kvmclock_abi *dat
 	return data->flags & KVMCLOCK_REALTIME && ns > 0 ? ns : 0;
 }
 
-static void move_tscs(struct fake_kvm *h, uint64_t ref_offset)
+static void move_tscs(struct fake_kvm *h, uint64_t offset)
 {
-	uint64_t by = ref_offset - h->ref_offset;
+	uint64_t by = offset - boot_offset(h);
 	uint32_t i;
 
 	for (i = 0; i < h->nr_vcpus; i++)
 		h->offset[i] += by;
-	h->ref_offset = ref_offset;
+	h->ref_offset += by;
 }
 
 static int set_line(struct fake_kvm *h, const struct kvmclock_abi *data)
 {
-	uint64_t tsc = scaled(h) + h->ref_offset;
+	uint64_t tsc = scaled(h) + boot_offset(h);
 
 	if (!(h->opt_in & KVMCLOCK_GUEST_TSC) || !data->mul)
 		return -EINVAL;

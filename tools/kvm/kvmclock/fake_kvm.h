@@ -26,6 +26,7 @@ struct fake_kvm {
 	bool no_tsc_control;
 	bool no_master_clock;
 	bool wrong_ratio;		/* scales otherwise than by the ratio of the frequencies */
+	bool reference_tsc;		/* GUEST_TSC is of the reference TSC, not of vCPU 0's */
 	uint32_t step;			/* cycles that a call takes */
 
 	/* What is to go wrong. */
@@ -42,7 +43,7 @@ struct fake_kvm {
 	uint32_t vm_khz;
 	uint32_t nr_vcpus;
 	uint64_t offset[FAKE_VCPUS];
-	uint64_t ref_offset;
+	uint64_t ref_offset;		/* of what a vCPU that is created now would have */
 	uint64_t clock_ns;		/* at clock_tsc, of the scaled TSC */
 	uint64_t clock_tsc;
 	uint32_t opt_in;

@@ -21,6 +21,11 @@ static __always_inline uint64_t rdtsc_ordered(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
+static __always_inline void write_tsc(uint64_t tsc)
+{
+	asm volatile("wrmsr" : : "c" (0x10), "a" ((uint32_t)tsc), "d" ((uint32_t)(tsc >> 32)));
+}
+
 static __always_inline uint32_t version(const struct kvmclock_pvclock *line)
 {
 	return __atomic_load_n(&line->version, __ATOMIC_RELAXED);
@@ -69,6 +74,13 @@ static __always_inline void check_tsc(struct guest_vcpu *vcpu, uint64_t tsc, uin
 		vcpu->tsc_back_max = last - tsc;
 }
 
+/* As unsigned numbers, which some guests' own formulas take them for. */
+static __always_inline void check_anchor(struct guest_vcpu *vcpu, const struct guest_reading *r)
+{
+	if (r->line.tsc_timestamp > r->tsc)
+		vcpu->anchor_ahead++;
+}
+
 static __always_inline void raise(uint64_t *max, uint64_t value)
 {
 	uint64_t seen = __atomic_load_n(max, __ATOMIC_SEQ_CST);
@@ -105,6 +117,9 @@ void guest_main(struct guest_vcpu *vcpu, struct guest_shared *shared)
 	struct guest_reading *r;
 	uint64_t floor, n;
 
+	if (vcpu->write_tsc)
+		write_tsc(vcpu->write_tsc);
+
 	for (;;) {
 		n = vcpu->readings + 1;
 		r = &vcpu->last[n % 2];
@@ -112,6 +127,7 @@ void guest_main(struct guest_vcpu *vcpu, struct guest_shared *shared)
 		read_clock(vcpu, r);
 		check_clock(vcpu, r->clock, floor);
 		check_tsc(vcpu, r->tsc, vcpu->last[(n - 1) % 2].tsc);
+		check_anchor(vcpu, r);
 		raise(&shared->max_clock, r->clock);
 		publish_first(vcpu, r);
 		barrier();

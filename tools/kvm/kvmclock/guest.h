@@ -52,6 +52,8 @@ struct guest_vcpu {
 	uint64_t clock_back_max;	/* by how many ns at most */
 	uint64_t tsc_back;		/* readings below this vCPU's last */
 	uint64_t tsc_back_max;		/* by how many cycles at most */
+	uint64_t anchor_ahead;		/* readings whose line begins at a greater TSC */
+	uint64_t write_tsc;		/* what to write to the TSC at first, or 0 */
 };
 
 /* Whether the shift is one that KVM writes; memory that comes from elsewhere may have any. */

@@ -13,6 +13,7 @@
 static const char usage[] =
 	"usage: kvmclock probe [--json]\n"
 	"       kvmclock save [--vcpus N] [--khz K] [--run MS] [--skew CYCLES]\n"
+	"                     [--write-tsc CYCLES[:VCPU]]\n"
 	"                     [--way auto|exact|offset] [--monotonic] [--json] TARGET\n"
 	"       kvmclock restore [--way auto|exact|same-host|guest|offset|documented|plain]\n"
 	"                     [--policy count|freeze|start-over] [--stopped] [--monotonic]\n"
@@ -31,7 +32,7 @@ static const char usage[] =
 	"exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked for,\n"
 	"4 bad record\n";
 
-uint32_t parse_number(const char *text, uint64_t max, const char *what)
+uint64_t parse_number(const char *text, uint64_t max, const char *what)
 {
 	unsigned long long value;
 	char *end;

@@ -106,8 +106,8 @@ struct kvmclock_caps {
 };
 
 /*
- * A VM.  Its vCPUs in the order of the record, the same on both hosts; for
- * kvmclock_prepare(), none.  @caps comes from kvmclock_probe() on this host, and
+ * A VM.  Its vCPUs in the order of the record, the same on both hosts, the boot vCPU
+ * (KVM_SET_BOOT_CPU_ID; vCPU 0 unless set) first; for kvmclock_prepare(), none.  @caps comes from kvmclock_probe() on this host, and
  * may be as old as the KVM modules are loaded.
  */
 struct kvmclock_vm {
@@ -117,7 +117,11 @@ struct kvmclock_vm {
 	const struct kvmclock_caps *caps;
 };
 
-/* A saved time.  Opaque; kvmclock_record_info() shows what is in it. */
+/*
+ * A saved time.  Opaque; kvmclock_record_info() shows what is in it.  It has what each
+ * vCPU's TSC reads, with whatever the guest has written there.  A restore gives the vCPUs
+ * their differences first, relative to vCPU 0, and then moves all of them together.
+ */
 struct kvmclock_record;
 
 struct kvmclock_info {

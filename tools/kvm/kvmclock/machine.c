@@ -247,6 +247,17 @@ void machine_skew(struct machine *m, int64_t cycles)
 	}
 }
 
+/* Have the guest's @vcpu, or ALL_VCPUS, write @tsc to its TSC as it starts. */
+void machine_write_tsc(struct machine *m, uint32_t vcpu, uint64_t tsc)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->nr_vcpus; i++) {
+		if (vcpu == i || vcpu == ALL_VCPUS)
+			machine_guest(m, i)->write_tsc = tsc;
+	}
+}
+
 /* ---- Running ---- */
 
 static void wake(int signal)

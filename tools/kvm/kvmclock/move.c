@@ -19,6 +19,8 @@ struct move_options {
 	uint32_t khz;
 	uint32_t run_ms;
 	int64_t skew;
+	uint64_t write_tsc;
+	uint32_t write_vcpu;	/* or ALL_VCPUS */
 	uint32_t way;
 	uint32_t policy;
 	bool stopped;
@@ -34,6 +36,7 @@ struct guest_sum {
 	uint64_t clock_back_max;
 	uint64_t tsc_back;
 	uint64_t tsc_back_max;
+	uint64_t anchor_ahead;
 };
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
@@ -54,6 +57,7 @@ static struct guest_sum sum_guest(const struct machine *m)
 		sum.clock_back_max = max_u64(sum.clock_back_max, g->clock_back_max);
 		sum.tsc_back += g->tsc_back;
 		sum.tsc_back_max = max_u64(sum.tsc_back_max, g->tsc_back_max);
+		sum.anchor_ahead += g->anchor_ahead;
 	}
 
 	return sum;
@@ -66,6 +70,7 @@ static void out_guest(struct out *out, const struct guest_sum *sum)
 	out_u64(out, "clock_back_max_ns", "  by at most", sum->clock_back_max, "ns");
 	out_u64(out, "tsc_back", "a vCPU's TSC went back", sum->tsc_back, "times");
 	out_u64(out, "tsc_back_max_cycles", "  by at most", sum->tsc_back_max, "cycles");
+	out_u64(out, "anchor_ahead", "a line began at a greater TSC", sum->anchor_ahead, "times");
 }
 
 /* ---- Save ---- */
@@ -191,6 +196,8 @@ static void create_guest(struct machine *m, const struct move_options *opt)
 	machine_boot(m);
 	if (opt->skew)
 		machine_skew(m, opt->skew);
+	if (opt->write_tsc)
+		machine_write_tsc(m, opt->write_vcpu, opt->write_tsc);
 }
 
 static void save(const struct move_options *opt, const char *target)
@@ -383,6 +390,7 @@ static void out_guest_since(struct out *out, const struct machine *m, const stru
 		sum.readings -= a->before[i].readings;
 		sum.clock_back -= a->before[i].clock_back;
 		sum.tsc_back -= a->before[i].tsc_back;
+		sum.anchor_ahead -= a->before[i].anchor_ahead;
 	}
 
 	out_group(out, "guest");
@@ -508,7 +516,7 @@ static void restore(const struct move_options *opt, const char *source)
 
 enum {
 	OPT_VCPUS = 256, OPT_KHZ, OPT_RUN, OPT_SKEW, OPT_WAY, OPT_JSON, OPT_MONOTONIC, OPT_SAVE,
-	OPT_POLICY, OPT_STOPPED
+	OPT_POLICY, OPT_STOPPED, OPT_WRITE_TSC
 };
 
 /* Which of @count names @text is. */
@@ -523,6 +531,19 @@ static uint32_t parse_name(const char *text, uint32_t count, const char *(*name)
 	}
 
 	fail_usage("no such %s: '%s'", what, text);
+}
+
+/* CYCLES of all vCPUs, or CYCLES:VCPU. */
+static void parse_write_tsc(char *text, struct move_options *opt)
+{
+	char *vcpu = strchr(text, ':');
+
+	opt->write_vcpu = ALL_VCPUS;
+	if (vcpu) {
+		*vcpu++ = '\0';
+		opt->write_vcpu = parse_number(vcpu, GUEST_MAX_VCPUS - 1, "--write-tsc, vCPU");
+	}
+	opt->write_tsc = parse_number(text, UINT64_MAX, "--write-tsc");
 }
 
 static void parse_option(int option, struct move_options *opt)
@@ -541,6 +562,9 @@ static void parse_option(int option, struct move_options *opt)
 		break;
 	case OPT_SKEW:
 		opt->skew = parse_number(optarg, UINT32_MAX, "--skew");
+		break;
+	case OPT_WRITE_TSC:
+		parse_write_tsc(optarg, opt);
 		break;
 	case OPT_WAY:
 		opt->way = parse_name(optarg, KVMCLOCK_NR_WAYS, kvmclock_way_name, "way");
@@ -587,6 +611,7 @@ int cmd_save(int argc, char **argv)
 		{ "khz", required_argument, NULL, OPT_KHZ },
 		{ "run", required_argument, NULL, OPT_RUN },
 		{ "skew", required_argument, NULL, OPT_SKEW },
+		{ "write-tsc", required_argument, NULL, OPT_WRITE_TSC },
 		{ "way", required_argument, NULL, OPT_WAY },
 		{ "json", no_argument, NULL, OPT_JSON },
 		{ "monotonic", no_argument, NULL, OPT_MONOTONIC },
@@ -599,6 +624,8 @@ int cmd_save(int argc, char **argv)
 		opt.flags |= KVMCLOCK_SAVE_NO_GUEST_TSC;
 	else if (opt.way > KVMCLOCK_WAY_EXACT)
 		fail_usage("save knows the ways auto, exact, offset");
+	if (opt.write_vcpu != ALL_VCPUS && opt.write_vcpu >= opt.vcpus)
+		fail_usage("--write-tsc: there is no vCPU %u", opt.write_vcpu);
 
 	save(&opt, target);
 	return EXIT_OK;

@@ -20,7 +20,8 @@
  *	73  1	fraction bits of the ratio, 20 to 63
  *	74  6	0
  *	80 16	for each vCPU its TSC and TSC offset; their difference, the
- *		scaled TSC of the host, is the same for all
+ *		scaled TSC of the host, is the same for all.  So it does not
+ *		matter whose TSC guest_tsc of KVM_GET_CLOCK was.
  *	end-8 4	since minor version 1: CLOCK_TAI less CLOCK_REALTIME, s, signed; 0
  *		if it is not known
  *	end-4 4	CRC32C of all bytes before

@@ -3,8 +3,9 @@
  * Restore a VM's time, the best way that the kernel has.
  *
  * The record gives the clock, each vCPU's TSC and the line between clock and TSC,
- * all of one instant.  Written for vCPU 0; the others keep their difference to it,
- * which is written as a difference of TSC offsets, because then it is exact.
+ * all of one instant.  Written for vCPU 0, the boot vCPU; the others keep their
+ * difference to it, which is written as a difference of TSC offsets, because then it
+ * is exact, and before all TSCs are moved by the same number of cycles.
  *
  * With the policy to start over, it is another record that is restored: of a machine
  * that was reset just then.
@@ -69,7 +70,7 @@ static int set_clock(struct job *job, struct kvmclock_abi *data)
 	return 0;
 }
 
-/* vCPU 0 last: the VM's reference TSC is that of the vCPU written last. */
+/* vCPU 0 last: vCPUs that are created later join the one that was written last. */
 static int write_offsets(struct job *job, uint64_t offset)
 {
 	uint32_t i = job->vm->nr_vcpus;
@@ -154,17 +155,16 @@ static bool skews_present(const struct job *job)
 
 /*
  * Before the kernel moves all TSCs by the same number of cycles: the differences
- * between vCPUs, and vCPU 0 as the reference.  Writing a vCPU the offset that it
- * has changes nothing that the guest can see.
+ * between vCPUs, relative to vCPU 0, which keeps the offset that it has.
  */
 static int set_skews(struct job *job)
 {
+	if (skews_present(job))
+		return 0;
 	if (!job->vm->caps->tsc_offset)
-		return skews_present(job) ? 0 : KVMCLOCK_E_UNSUPPORTED;
-	if (!skews_present(job))
-		return write_offsets(job, job->old[0]);
+		return KVMCLOCK_E_UNSUPPORTED;
 
-	return kvmclock_set_offset(job->vm->vcpu_fds[0], job->old[0]);
+	return write_offsets(job, job->old[0]);
 }
 
 /*

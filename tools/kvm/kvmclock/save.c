@@ -29,10 +29,10 @@ static int save_line(struct kvmclock_record *rec, const struct kvmclock_abi *dat
 }
 
 /*
- * Whose TSC the kernel reports: vCPU 0's, as asked for, unless the figures say that
- * it is another's.
+ * Whose TSC the kernel reports: the boot vCPU's, which is vCPU 0 unless the figures say
+ * that it is another.
  */
-static uint32_t reference(const struct kvmclock_record *rec, uint64_t offset)
+static uint32_t boot_vcpu(const struct kvmclock_record *rec, uint64_t offset)
 {
 	uint32_t i;
 
@@ -51,7 +51,7 @@ static void save_tscs(struct kvmclock_record *rec, const struct kvmclock_abi *da
 	uint32_t i;
 
 	if (data->flags & KVMCLOCK_GUEST_TSC) {
-		i = reference(rec, data->guest_tsc - scaled);
+		i = boot_vcpu(rec, data->guest_tsc - scaled);
 		scaled = data->guest_tsc - rec->vcpus[i].offset;
 	}
 
@@ -99,15 +99,6 @@ static int save_offsets(const struct kvmclock_vm *vm, struct kvmclock_record *re
 	return r;
 }
 
-/*
- * The VM's reference TSC is that of the vCPU which user space gave another TSC
- * last.  Make it vCPU 0's, by giving it the one that it has.
- */
-static int make_reference(const struct kvmclock_vm *vm, const struct kvmclock_record *rec)
-{
-	return kvmclock_set_offset(vm->vcpu_fds[0], rec->vcpus[0].offset);
-}
-
 static int save(const struct kvmclock_vm *vm, bool guest_tsc, struct kvmclock_record *rec)
 {
 	struct kvmclock_scale scale;
@@ -123,9 +114,7 @@ static int save(const struct kvmclock_vm *vm, bool guest_tsc, struct kvmclock_re
 	rec->frac_bits = scale.frac_bits;
 
 	r = save_offsets(vm, rec);
-	if (!r && guest_tsc && vm->caps->tsc_offset)
-		r = make_reference(vm, rec);
-	else if (!r && vm->caps->tsc_offset)
+	if (!r && !guest_tsc && vm->caps->tsc_offset)
 		r = kvmclock_check_scale(vm->vcpu_fds[0], &scale, rec->tsc_khz);
 	r = r ?: save_instant(vm, rec);
 	if (!r && !kvmclock_record_valid(rec))

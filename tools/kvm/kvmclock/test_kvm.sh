@@ -111,6 +111,14 @@ move_skewed() {
 		within relation_error_ns 100000
 }
 
+# What the guest itself has written to its TSCs, all or one of them. Stock's pages do not follow that.
+move_written() {
+	save --vcpus 3 --write-tsc "$1" "$dir/guest" && within tsc_back 0 &&
+		restore --save "$dir/next" "$dir/guest" && within tsc_back 0 &&
+		restore "$dir/next" && within tsc_back 0 || return 1
+	if has guest_tsc; then check_move exact && within anchor_ahead 0; fi
+}
+
 move_socket() {
 	"$kvmclock" save --json --run "$run" "$1" >"$dir/json2" 2>"$dir/err2" &
 	restore "$2"
@@ -234,6 +242,11 @@ fi
 case_is move_stopped move_stopped
 case_is move_skewed move_skewed auto
 case_is move_skewed_offset move_skewed offset
+case_is move_written move_written 17592186044416
+case_is move_written_first move_written 17592186044416:0
+case_is move_written_last move_written 17592186044416:2
+case_is move_set_back move_written 1
+case_is move_set_back_first move_written 1:0
 case_is move_unix move_socket "unix-listen:$dir/socket" "unix:$dir/socket"
 case_is move_chain move_chain
 if has guest_tsc; then case_is move_old_record move_old_record; fi
@@ -257,6 +270,7 @@ case_is truncated_record truncated 90
 case_is truncated_memory truncated 50000
 case_is no_file no_file
 case_is usage bad_usage restore --way nonsense "$dir/guest"
+case_is usage_write_tsc bad_usage save --write-tsc 1:2 "$dir/guest"
 case_is usage_policy bad_usage restore --policy nonsense "$dir/guest"
 if [ -d /sys/kernel/debug/kvm ]; then
 	case_is watch watch_once

@@ -147,6 +147,11 @@ static int64_t relation_error(const struct fake_kvm *h, const struct kvmclock_re
 					    rec->shift);
 }
 
+static bool skew_of(const int64_t written[3])
+{
+	return written[0] != written[1] || written[0] != written[2];
+}
+
 static bool skews_kept(const struct fake_kvm *h, const struct kvmclock_record *rec)
 {
 	uint32_t i;
@@ -247,7 +252,8 @@ static void test_save(int kernel, const char *name)
 	       "%s: save, TSC is the clock's", name);
 	tap_ok(near(kvmclock_record_skew(rec, 2), 2000, kernel == ANCIENT ? 500 : 0),
 	       "%s: save, skew", name);
-	tap_ok(kernel != OURS || !from.last_offset_vcpu, "%s: save, vCPU 0 is the reference", name);
+	tap_ok(!from.offset_writes && !from.msr_writes && !from.clock_writes,
+	       "%s: save writes nothing", name);
 	kvmclock_record_free(rec);
 }
 
@@ -280,7 +286,7 @@ static void test_move(int from_kernel, int to_kernel, uint32_t ask, uint32_t exp
 	if (to_kernel != ANCIENT && from_kernel != ANCIENT && expect != KVMCLOCK_WAY_PLAIN)
 		tap_ok(skews_kept(&to, rec), "%s: differences between vCPUs stay", name);
 	if (expect == KVMCLOCK_WAY_EXACT)
-		tap_ok(!to.last_offset_vcpu, "%s: vCPU 0 is the reference", name);
+		tap_ok(!to.last_offset_vcpu, "%s: vCPU 0's TSC is written last", name);
 	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_SAVED_INEXACT) == !(from_kernel & KVMCLOCK_GUEST_TSC),
 	       "%s: note of the source", name);
 	tap_ok(!!(rep.notes & KVMCLOCK_NOTE_DOWNTIME_LOST) == (expect == KVMCLOCK_WAY_PLAIN),
@@ -365,6 +371,84 @@ static void test_same_host(void)
 	r = restored(&to, rec, KVMCLOCK_WAY_EXACT, 1, &rep);
 	tap_ok(r == KVMCLOCK_E_UNSUPPORTED && !to.clock_writes && !to.offset_writes,
 	       "exact, stock: not offered");
+	kvmclock_record_free(rec);
+}
+
+/*
+ * What the guest has written to its TSCs, by which they differ from what a vCPU that is
+ * created now would read.  The destination has vCPUs that are equal, or not, before.
+ */
+static void test_written(const char *name, const int64_t written[3], bool spoilt)
+{
+	struct fake_kvm from = source(OURS), to = destination(OURS);
+	struct kvmclock_restore_options opt = { };
+	struct kvmclock_report rep;
+	struct kvmclock_record *rec;
+	struct side side;
+	uint32_t i;
+	int r;
+
+	use(&side, &from, 3);
+	prepare(&side, 1500000);
+	for (i = 0; i < 3; i++)
+		from.offset[i] = from.ref_offset + written[i];
+	fake_set_clock(&from, 3600 * SECOND);
+	fake_run(&from, 2 * SECOND);
+	if (!tap_ok(!kvmclock_save(&side.vm, 0, &rec), "written, %s: save", name))
+		return;
+
+	use(&side, &to, 3);
+	prepare(&side, 1500000);
+	for (i = 0; spoilt && i < 3; i++)
+		to.offset[i] += 1000 * i + 77;
+	fake_run(&to, rec->realtime + SECOND - fake_wall(&to));
+	r = kvmclock_restore(&side.vm, rec, &opt, &rep);
+	tap_ok(!r && rep.way == KVMCLOCK_WAY_EXACT && skews_kept(&to, rec) &&
+	       near(clock_error(&to, rec), 0, 10) && near(relation_error(&to, rec, 0), 0, 3) &&
+	       near(relation_error(&to, rec, 1), 0, 3) && near(relation_error(&to, rec, 2), 0, 3),
+	       "written, %s: each vCPU has its own", name);
+	tap_ok(!!to.offset_writes == (skew_of(written) || spoilt),
+	       "written, %s: %d offsets are written", name, to.offset_writes);
+	kvmclock_record_free(rec);
+}
+
+static void test_all_written(void)
+{
+	const int64_t far = 1LL << 44;
+
+	test_written("none", (const int64_t[]) { 0, 0, 0 }, false);
+	test_written("all", (const int64_t[]) { far, far, far }, false);
+	test_written("all, back", (const int64_t[]) { -far, -far, -far }, false);
+	test_written("all, each another", (const int64_t[]) { far, -far, 5 }, false);
+	test_written("vCPU 0 only", (const int64_t[]) { far, 0, 0 }, false);
+	test_written("vCPU 1 only", (const int64_t[]) { 0, far, 0 }, false);
+	test_written("none, TSCs differ before", (const int64_t[]) { 0, 0, 0 }, true);
+	test_written("vCPU 2 only, TSCs differ before", (const int64_t[]) { 0, 0, -far }, true);
+}
+
+/*
+ * Our first kernels reported, and restored, the reference TSC in place of vCPU 0's, which
+ * was made the reference for that.  The record is the same.
+ */
+static void test_reference(bool source_is_old, const char *name)
+{
+	struct fake_kvm from = source(OURS), to = destination(OURS);
+	struct kvmclock_report rep;
+	struct kvmclock_record *rec;
+	struct side side;
+	int r;
+
+	from.reference_tsc = source_is_old;
+	to.reference_tsc = !source_is_old;
+	kvmclock_record_free(saved(&from, 3, 900));
+	use(&side, &from, 3);
+	if (source_is_old)
+		from.ref_offset = from.offset[0];
+	kvmclock_save(&side.vm, 0, &rec);
+	r = restored(&to, rec, KVMCLOCK_WAY_EXACT, 3, &rep);
+	tap_ok(!r && skews_kept(&to, rec) && near(relation_error(&to, rec, 0), 0, 3) &&
+	       near(relation_error(&to, rec, 2), 0, 3), "reference TSC, %s: %lld ns", name,
+	       (long long)relation_error(&to, rec, 0));
 	kvmclock_record_free(rec);
 }
 
@@ -693,6 +777,9 @@ int main(void)
 	test_moves();
 	test_documented();
 	test_same_host();
+	test_all_written();
+	test_reference(true, "from there");
+	test_reference(false, "to there");
 	test_no_master_clock();
 	test_failures();
 	test_ratio();

@@ -37,7 +37,7 @@ void fail_usage(const char *format, ...);
 __attribute__((noreturn))
 void fail_library(int error, const char *what);
 /* kvmclock.c */
-uint32_t parse_number(const char *text, uint64_t max, const char *what);
+uint64_t parse_number(const char *text, uint64_t max, const char *what);
 void probe_or_fail(struct kvmclock_caps *caps);
 
 int cmd_save(int argc, char **argv);
@@ -102,6 +102,8 @@ void machine_boot(struct machine *m);
 void machine_get_state(const struct machine *m, struct machine_state *states);
 void machine_set_state(struct machine *m, const struct machine_state *states);
 void machine_skew(struct machine *m, int64_t cycles);
+#define ALL_VCPUS	UINT32_MAX
+void machine_write_tsc(struct machine *m, uint32_t vcpu, uint64_t tsc);
 void machine_start_clocks(struct machine *m);
 void machine_run(struct machine *m, uint32_t ms);
 
