@@ -11,9 +11,9 @@ run_arguments "$@"
 run_initrd "$RUN/initrd"
 machine=("$emulator" -accel "tcg,thread=${THREAD:-multi}" -cpu max -smp "${CPUS:-2}" -m 2G -no-reboot
 	-nodefaults -display none -kernel "$IMAGE/bzImage" -initrd "$RUN/initrd"
-	-append "console=ttyS0 panic=-1 oops=panic tsc=reliable lab=amd quiet ${APPEND:-}")
+	-append "console=ttyS0 $HOST_ARGUMENTS lab=amd ${APPEND:-}")
 if [ "${INTERACTIVE:-}" ]; then
 	exec "${machine[@]}" -chardev stdio,id=con,mux=on,signal=off -serial chardev:con -mon con -serial null
 fi
-emulate "${machine[@]}" -serial "file:$RUN/console.log" -serial "file:$RUN/result.ktap"
+boot_host emulate "${machine[@]}" -serial "file:$RUN/console.log" -serial "file:$RUN/result.ktap"
 rm "$RUN/initrd"

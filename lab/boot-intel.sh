@@ -24,7 +24,7 @@ make_iso() {
 		default host
 		label host
 		kernel /bzImage
-		append initrd=/initrd console=ttyS0,115200 panic=-1 oops=panic tsc=reliable clearcpuid=tsc_adjust noxsave ${khz:+tsc_early_khz=$khz} lab=intel quiet ${APPEND:-}
+		append initrd=/initrd console=ttyS0,115200 $HOST_ARGUMENTS clearcpuid=tsc_adjust noxsave ${khz:+tsc_early_khz=$khz} lab=intel ${APPEND:-}
 	END
 	genisoimage -quiet -o "$RUN/host.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
 		-boot-load-size 4 -boot-info-table "$iso"
@@ -66,13 +66,18 @@ drain_screen() {
 	exec cat "$screen" >/dev/null 2>&1
 }
 
+emulate_bochs() {
+	local drain
+	drain_screen &
+	drain=$!
+	emulate script -qec "bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null
+	kill $drain 2>/dev/null || true
+}
+
 need bochs genisoimage script stty
 run_arguments "$@"
 make_iso
 make_bochsrc
 export TERM=xterm
-drain_screen &
-drain=$!
-emulate script -qec "bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null
-kill $drain 2>/dev/null || true
+boot_host emulate_bochs
 rm "$RUN/host.iso"

@@ -446,6 +446,14 @@ class Judge:
         RESULTS.mkdir(parents=True, exist_ok=True)
         path.write_text(''.join('\t'.join(cells) + '\n' for cells in sorted(lines)))
 
+    def booted_again(self):
+        """Why, if it was."""
+        if not (self.dir / 'first').is_dir():
+            return None
+        said = [line for line in self.text('first/console.log').splitlines() if line.strip()]
+        panic = [line for line in said if SPLAT.search(line)]
+        return (panic or said[-1:] or [self.text('first/status').strip() or 'nothing'])[0].strip()
+
 
 def judge_all(directories, known, rounds):
     judges = [Judge(Path(d).name.split('-')[0], d, known, rounds) for d in directories]
@@ -458,6 +466,9 @@ def judge_all(directories, known, rounds):
 
 def check(directories):
     judges = judge_all(directories, read_known(), read_tests())
+    for judge in judges:
+        if why := judge.booted_again():
+            print(f'again    {judge.dir.name}: booted once more; it had ended before its first test: {why}')
     passed, failed, skipped = (sum(len(getattr(j, k)) for j in judges) for k in ('passed', 'failed', 'skipped'))
     print(f'{passed} passed, {failed} failed, {skipped} skipped')
     return 1 if failed or not passed else 0

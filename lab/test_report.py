@@ -322,6 +322,32 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(counts, GOOD)
 
 
+    def check(self, first=None):
+        """What a check of a good run prints, whose first boot has left these files."""
+        out = io.StringIO()
+        with tempfile.TemporaryDirectory() as tmp, unittest.mock.patch.object(report, 'RESULTS', Path(tmp)):
+            run = Path(tmp) / 'amd'
+            for name, text in [('plan', PLAN), ('result.ktap', RESULT), ('status', 'exit 0'),
+                               *((f'first/{n}', t) for n, t in (first or {}).items())]:
+                (run / name).parent.mkdir(parents=True, exist_ok=True)
+                (run / name).write_text(text)
+            with contextlib.redirect_stdout(out), unittest.mock.patch.object(report, 'read_tests', lambda: TESTS), \
+                    unittest.mock.patch.object(report, 'read_known', lambda: report.Known(KNOWN)):
+                status = report.check([run])
+        return status, out.getvalue()
+
+    def test_booted_once_more(self):
+        console = '[    0.1] APIC: x\n[    0.2] Kernel panic - not syncing: IO-APIC + timer\n[    0.3] Rebooting\n'
+        status, text = self.check({'console.log': console, 'status': 'exit 0'})
+        self.assertEqual(status, 0, 'nothing that is tested was loaded')
+        self.assertEqual([line for line in text.splitlines() if line.startswith('again')],
+                         ['again    amd: booted once more; it had ended before its first test: '
+                          '[    0.2] Kernel panic - not syncing: IO-APIC + timer'])
+        self.assertIn('before its first test: exit 1\n', self.check({'console.log': '', 'status': 'exit 1'})[1])
+
+    def test_booted_once(self):
+        self.assertNotIn('again', self.check()[1])
+
     def summary(self, plan, runs):
         self.judge_runs(runs, plan=plan)
         return [line.split('\t') for line in self.measures.get('runs.tsv', '').splitlines()]

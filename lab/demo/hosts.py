@@ -114,8 +114,8 @@ class Host:
             "-kernel", bzimage, "-initrd", "host.gz",
             # The emulated TSC is the physical one, which each host would calibrate differently while the emulators compete,
             # if it had another clock to do so by.
-            "-append", "console=ttyS0 panic=-1 tsc=reliable loglevel=6 pci=lastbus=0 pty.legacy_count=0 "
-            f"rcupdate.rcu_cpu_stall_timeout=60 hpet=disable pmtmr=0 tsc_early_khz={self.lab.khz} "
+            "-append", "console=ttyS0 panic=-1 tsc=reliable no_timer_check loglevel=6 pci=lastbus=0 pty.legacy_count=0 "
+            f"rcupdate.rcu_cpu_stall_timeout=300 hpet=disable pmtmr=0 tsc_early_khz={self.lab.khz} "
             f"demo.ip={ADDRESS[self.name]}",
             "-serial", f"file:host-{self.name}.log",
             "-device", "virtio-serial-pci", *ports, *self.devices(),
