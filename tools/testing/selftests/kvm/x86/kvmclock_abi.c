@@ -663,5 +663,5 @@ int main(int argc, char *argv[])
 		kvmclock_run_test(&tests[i], 0, NULL);
 
 	kvmclock_vm_destroy(&kc);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -931,5 +931,5 @@ int main(void)
 		kvmclock_run_test(&tests[i], 0, NULL);
 
 	kvmclock_vm_destroy(&kc);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -1642,5 +1642,5 @@ int main(int argc, char *argv[])
 		run_kind(i);
 	for (i = 0; i < ARRAY_SIZE(tests); i++)
 		kvmclock_run_test(&tests[i], KVM_CLOCK_MONOTONIC, NULL);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -384,5 +384,5 @@ int main(int argc, char *argv[])
 		kvmclock_vm_destroy(&vms[mode]);
 	}
 
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -1474,5 +1474,5 @@ int main(int argc, char *argv[])
 	}
 	stop_bystander();
 	open_host(false);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -1014,5 +1014,5 @@ int main(int argc, char *argv[])
 	test_old_msr();
 	test_clocksource();
 
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -431,5 +431,5 @@ int main(void)
 		kvmclock_run_test(&tests[i], KVM_CLOCK_MONOTONIC, NULL);
 
 	/* That many vCPUs are gone much faster with the process than one by one. */
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -765,5 +765,5 @@ int main(int argc, char *argv[])
 		kvmclock_run_test(&tests[i], KVM_CLOCK_GUEST_TSC, NULL);
 	kvmclock_vm_destroy(&kc);
 	restore_settings();
-	ksft_finished();
+	kvmclock_finished();
 }

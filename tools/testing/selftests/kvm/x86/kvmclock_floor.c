@@ -641,5 +641,5 @@ int main(void)
 		kvmclock_run_test(&tests[i], KVM_CLOCK_GUEST_TSC | KVM_CLOCK_MONOTONIC, NULL);
 
 	kvmclock_vm_destroy(&kc);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -175,5 +175,5 @@ int main(void)
 	kvm_set_files_rlimit(NR_CROWD);
 	for (i = 0; i < ARRAY_SIZE(tests); i++)
 		kvmclock_run_test(&tests[i], 0, NULL);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -243,5 +243,5 @@ int main(int argc, char **argv)
 	} else {
 		write_down(argv[2]);
 	}
-	ksft_finished();
+	kvmclock_finished();
 }

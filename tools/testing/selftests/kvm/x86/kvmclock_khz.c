@@ -358,5 +358,5 @@ int main(void)
 	kvmclock_start(ARRAY_SIZE(tests), 0);
 	for (i = 0; i < ARRAY_SIZE(tests); i++)
 		kvmclock_run_test(&tests[i], 0, NULL);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -305,5 +305,5 @@ int main(void)
 		run(&restore_first, KVM_CLOCK_GUEST_TSC);
 		run(&catchup, 0);
 	}
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -1221,5 +1221,5 @@ int main(void)
 	srandom(1);
 	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
 		run_mode();
-	ksft_finished();
+	kvmclock_finished();
 }

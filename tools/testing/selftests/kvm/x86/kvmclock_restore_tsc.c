@@ -721,5 +721,5 @@ int main(void)
 	signal(SIGALRM, alarm_handler);
 	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
 		run_mode();
-	ksft_finished();
+	kvmclock_finished();
 }

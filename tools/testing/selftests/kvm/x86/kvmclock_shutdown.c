@@ -101,5 +101,5 @@ int main(void)
 	for (i = 0; i < ARRAY_SIZE(tests); i++)
 		kvmclock_run_test(&tests[i], 0, NULL);
 	kvmclock_vm_destroy(&kc);
-	ksft_finished();
+	kvmclock_finished();
 }

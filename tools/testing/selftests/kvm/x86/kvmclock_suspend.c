@@ -74,5 +74,5 @@ int main(void)
 	for (i = 0; i < ARRAY_SIZE(levels); i++)
 		test_level(levels[i]);
 
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -423,5 +423,5 @@ int main(void)
 	kvmclock_vm_destroy(&kc);
 	if (kvmclock_may_change_host())
 		set_tai(tai);
-	ksft_finished();
+	kvmclock_finished();
 }

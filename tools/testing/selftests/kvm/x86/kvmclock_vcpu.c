@@ -603,5 +603,5 @@ int main(void)
 			kvmclock_run_test(&tests[i], 0, kvmclock_modes()[mode].name);
 		kvmclock_vm_destroy(&kc);
 	}
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -713,5 +713,5 @@ int main(int argc, char *argv[])
 	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
 		for (t = 0; t < ARRAY_SIZE(tests); t++)
 			run_test(mode, t);
-	ksft_finished();
+	kvmclock_finished();
 }

@@ -23,10 +23,10 @@
 #include <unistd.h>
 
 #include <asm/kvm_para.h>
-#include <asm/pvclock-abi.h>
 
 #include "hyperv.h"
 #include "kvm_util.h"
+#include "kvmclock_guests.h"
 #include "processor.h"
 #include "test_util.h"
 
@@ -40,13 +40,6 @@
 
 #define KVMCLOCK_SYSFS	"/sys/devices/system/clocksource/clocksource0/"
 
-static inline u64 kvmclock_mul_shr(u64 a, u64 b, int shift)
-{
-	unsigned __int128 product = a;
-
-	return product * b >> shift;
-}
-
 /* ---- Guest ---- */
 
 enum kvmclock_op {
@@ -56,6 +49,7 @@ enum kvmclock_op {
 	KVMCLOCK_ADD_MSR,	/* wrmsr(arg0, rdmsr(arg0) + arg1) */
 	KVMCLOCK_READ,		/* ret = the clock through time[arg0] */
 	KVMCLOCK_RDTSC,		/* ret = the TSC, read as a tsc clocksource does */
+	KVMCLOCK_LOOK,		/* reading = the clock as each kind of guest reads it */
 };
 
 /* One page per vCPU: the host's order, the guest's answer, the pvclock pages. */
@@ -65,20 +59,11 @@ struct kvmclock_guest {
 	u64 ret;
 	struct pvclock_vcpu_time_info time[2] __aligned(64);
 	struct pvclock_wall_clock wall __aligned(64);
+	/* The guest's addresses; what is read there, all at one TSC; which kinds can. */
+	struct kvmclock_pages pages;
+	u64 reading[KVMCLOCK_NR_FORMULAS];
+	u64 kinds;
 };
-
-/* What the guest computes: 64 bits times 32, of which it drops the lowest 32. */
-static inline u64 kvmclock_eval(const struct pvclock_vcpu_time_info *line, u64 tsc)
-{
-	unsigned __int128 delta = tsc - line->tsc_timestamp;
-
-	if (line->tsc_shift < 0)
-		delta >>= -line->tsc_shift;
-	else
-		delta <<= line->tsc_shift;
-
-	return line->system_time + (u64)((delta * line->tsc_to_system_mul) >> 32);
-}
 
 /*
  * Copy the line out of a page, with the version protocol of pvclock-abi.h.
@@ -101,12 +86,26 @@ static inline u64 kvmclock_snapshot(const struct pvclock_vcpu_time_info *page,
 	return tsc;
 }
 
+/* Readings of a guest, and pages seen by the host, of which guests make different things. */
+static int kvmclock_guest_differs, kvmclock_differs;
+
+/* What the guest reads at @tsc.  Guests that compare have to read the same. */
+static inline u64 kvmclock_guest_eval(const struct pvclock_vcpu_time_info *line, u64 tsc)
+{
+	u64 now = kvmclock_eval(line, tsc);
+
+	if ((s64)(tsc - line->tsc_timestamp) >= 0 && kvmclock_eval_compared(line, tsc) != now)
+		__sync_fetch_and_add(&kvmclock_guest_differs, 1);
+	return now;
+}
+
+/* For the guest. */
 static inline u64 kvmclock_read(const struct pvclock_vcpu_time_info *page)
 {
 	struct pvclock_vcpu_time_info line;
 	u64 tsc = kvmclock_snapshot(page, &line);
 
-	return kvmclock_eval(&line, tsc);
+	return kvmclock_guest_eval(&line, tsc);
 }
 
 /* ---- Guests whose vCPUs compare their readings ---- */
@@ -149,6 +148,24 @@ static inline void kvmclock_raise(u64 *highest, u64 now)
 	}
 }
 
+/* A guest of each kind goes on from what it has read before. */
+static inline void kvmclock_guest_look(struct kvmclock_guest *guest)
+{
+	const struct kvmclock_formula *formula;
+	struct kvmclock_view view;
+	u64 tsc, kind;
+
+	tsc = kvmclock_look(&guest->pages, &view);
+	guest->kinds = 0;
+	for (kind = 0; kind < KVMCLOCK_NR_FORMULAS; kind++) {
+		formula = &kvmclock_formulas[kind];
+		if (!formula->can(&view))
+			continue;
+		guest->reading[kind] = formula->read(&view, tsc, guest->reading[kind]);
+		guest->kinds |= 1UL << kind;
+	}
+}
+
 static inline void kvmclock_guest_do(struct kvmclock_guest *guest)
 {
 	switch (guest->op) {
@@ -166,6 +183,9 @@ static inline void kvmclock_guest_do(struct kvmclock_guest *guest)
 		break;
 	case KVMCLOCK_RDTSC:
 		guest->ret = rdtsc();
+		break;
+	case KVMCLOCK_LOOK:
+		kvmclock_guest_look(guest);
 		break;
 	}
 }
@@ -316,6 +336,9 @@ struct kvmclock_vm {
 	gva_t guest_gva[KVMCLOCK_MAX_VCPUS];
 	/* Where each vCPU's clock is; NULL: nowhere. */
 	struct pvclock_vcpu_time_info *page[KVMCLOCK_MAX_VCPUS];
+	/* The same of what vCPU 0 has for Xen's vDSO, and of Hyper-V's page. */
+	struct pvclock_vcpu_time_info *xen_page;
+	struct kvmclock_tsc_page *tsc_page;
 	u64 ratio;
 };
 
@@ -402,9 +425,22 @@ static inline gpa_t kvmclock_time_gpa(struct kvmclock_vm *kc, int i, int slot)
 	       slot * sizeof(struct pvclock_vcpu_time_info);
 }
 
+/* Tell the guests where vCPU @i's clock is. */
+static inline void kvmclock_tell_page(struct kvmclock_vm *kc, int i, int slot)
+{
+	void *page = (void *)(kc->guest_gva[i] + offsetof(struct kvmclock_guest, time) +
+			      slot * sizeof(struct pvclock_vcpu_time_info));
+	int k;
+
+	kvmclock_guest(kc, i)->pages.own = page;
+	for (k = 0; !i && k < kc->max_vcpus; k++)
+		kvmclock_guest(kc, k)->pages.boot = page;
+}
+
 /* The guest enables its clock at time[@slot] of vCPU @i. */
 static inline void kvmclock_enable(struct kvmclock_vm *kc, int i, int slot)
 {
+	kvmclock_tell_page(kc, i, slot);
 	kvmclock_run(kc, i, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW,
 		     kvmclock_time_gpa(kc, i, slot) | KVM_MSR_ENABLED);
 	kc->page[i] = &kvmclock_guest(kc, i)->time[slot];
@@ -463,14 +499,6 @@ static inline void kvmclock_vm_create(struct kvmclock_vm *kc, u32 khz, int nr_vc
 	kvmclock_settle(kc);
 }
 
-/* Hyper-V's page: what a guest on it computes is TSC * scale / 2^64 + offset, in 100 ns. */
-struct kvmclock_tsc_page {
-	u32 sequence;
-	u32 reserved;
-	u64 scale;
-	s64 offset;
-};
-
 /* The same for a guest on Hyper-V, whose page is the one of vCPU @page, which is never created. */
 static inline void kvmclock_hyperv_create(struct kvmclock_vm *kc, u32 khz, int nr_vcpus, int page)
 {
@@ -484,11 +512,19 @@ static inline void kvmclock_hyperv_create(struct kvmclock_vm *kc, u32 khz, int n
 	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
 	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, HV_X64_MSR_REFERENCE_TSC,
 		     addr_gva2gpa(kc->vm, kc->guest_gva[page]) | 1);
+	kc->tsc_page = (void *)kvmclock_guest(kc, page);
+	for (i = 0; i < page; i++)
+		kvmclock_guest(kc, i)->pages.hyperv = (void *)kc->guest_gva[page];
 	kvmclock_settle(kc);
 }
 
 static inline void kvmclock_vm_destroy(struct kvmclock_vm *kc)
 {
+	sync_global_from_guest(kc->vm, kvmclock_guest_differs);
+	if (kvmclock_guest_differs)
+		ksft_print_msg("the guest compares, and reads something else %d times\n",
+			       kvmclock_guest_differs);
+	kvmclock_differs += kvmclock_guest_differs;
 	kvm_vm_free(kc->vm);
 	kc->vm = NULL;
 }
@@ -626,7 +662,7 @@ static inline bool kvmclock_has_no_line(const struct kvm_clock_data *data)
 	       !memcmp(data->pad, zero, sizeof(zero));
 }
 
-/* The line that @data describes, for the reference TSC. */
+/* The line that @data describes, for the boot vCPU's TSC. */
 static inline struct pvclock_vcpu_time_info kvmclock_line_of(const struct kvm_clock_data *data)
 {
 	return (struct pvclock_vcpu_time_info) {
@@ -642,10 +678,12 @@ struct kvmclock_shot {
 	struct pvclock_vcpu_time_info line[KVMCLOCK_MAX_VCPUS];
 	bool valid[KVMCLOCK_MAX_VCPUS];
 	u64 offset[KVMCLOCK_MAX_VCPUS];
+	struct pvclock_vcpu_time_info xen;
+	struct kvmclock_tsc_page tsc_page;
 	u64 ratio;
 };
 
-static inline void kvmclock_shoot(struct kvmclock_vm *kc, struct kvmclock_shot *shot)
+static inline void kvmclock_shoot_lines(struct kvmclock_vm *kc, struct kvmclock_shot *shot)
 {
 	int i;
 
@@ -657,12 +695,72 @@ static inline void kvmclock_shoot(struct kvmclock_vm *kc, struct kvmclock_shot *
 		if (kc->page[i])
 			kvmclock_snapshot(kc->page[i], &shot->line[i]);
 	}
+	if (kc->xen_page)
+		kvmclock_snapshot(kc->xen_page, &shot->xen);
+	if (kc->tsc_page)
+		memcpy(&shot->tsc_page, kc->tsc_page, sizeof(shot->tsc_page));
 }
 
 /* What vCPU @i's TSC is at host TSC @host_tsc. */
 static inline u64 kvmclock_tsc_at(const struct kvmclock_shot *shot, int i, u64 host_tsc)
 {
 	return kvmclock_scale(host_tsc, shot->ratio) + shot->offset[i];
+}
+
+/*
+ * What a guest reads on vCPU @i.  If its TSC is not the boot vCPU's, what it reads of
+ * that one and of Hyper-V is out of date: it would find other pages if it ran.
+ */
+static inline void kvmclock_view_shot(const struct kvmclock_shot *shot, int i,
+				      struct kvmclock_view *view)
+{
+	memset(view, 0, sizeof(*view));
+	view->own = shot->line[i];
+	view->is_boot = !i;
+	if (shot->offset[i] != shot->offset[0])
+		return;
+
+	view->boot = shot->line[0];
+	view->xen = shot->xen;
+	view->hyperv = shot->tsc_page;
+}
+
+/*
+ * Whether all kinds of guests read on vCPU @i at @host_tsc what Linux does.  Not for
+ * lines that begin later: no guest uses them so.
+ */
+static inline bool kvmclock_kinds_agree(const struct kvmclock_shot *shot, int i, u64 host_tsc)
+{
+	u64 tsc = kvmclock_tsc_at(shot, i, host_tsc), ns = kvmclock_eval(&shot->line[i], tsc);
+	struct kvmclock_view view;
+	bool ok = true;
+	s64 error;
+	int kind;
+
+	if (!shot->valid[i] || (s64)(tsc - shot->line[i].tsc_timestamp) < 0)
+		return true;
+
+	kvmclock_view_shot(shot, i, &view);
+	for (kind = 0; kind < KVMCLOCK_NR_FORMULAS; kind++) {
+		error = kvmclock_formula_error(kind, &view, tsc, ns);
+		if (!error)
+			continue;
+		ksft_print_msg("vCPU %d: %s is off by %ld\n", i, kvmclock_formulas[kind].name,
+			       error);
+		ok = false;
+	}
+	return ok;
+}
+
+static inline void kvmclock_shoot(struct kvmclock_vm *kc, struct kvmclock_shot *shot)
+{
+	u64 now;
+	int i;
+
+	kvmclock_shoot_lines(kc, shot);
+	now = rdtsc();
+	for (i = 0; i < kc->nr_vcpus; i++)
+		kvmclock_differs += !kvmclock_kinds_agree(shot, i, now);
 }
 
 /* What vCPU @i reads at host TSC @host_tsc. */
@@ -701,6 +799,9 @@ static inline s64 kvmclock_page_error(struct kvmclock_vm *kc, int i,
 
 	kvmclock_snapshot(page, &line);
 	tsc = kvmclock_scale(data.host_tsc, kc->ratio) + kvmclock_get_offset(kc->vcpu[i]);
+	if ((s64)(tsc - line.tsc_timestamp) >= 0 &&
+	    kvmclock_eval_compared(&line, tsc) != kvmclock_eval(&line, tsc))
+		return kvmclock_eval_compared(&line, tsc) - data.clock;
 	return kvmclock_line_at(&line, tsc) - data.clock;
 }
 
@@ -1215,7 +1316,8 @@ static inline void kvmclock_require_tsc(void)
 
 /*
  * What every test begins with.  There are @nr results, and @nr_per_mode more for
- * every mode; if there is only one mode, one result says what is left out.
+ * every mode; if there is only one mode, one result says what is left out.  The last
+ * one is kvmclock_finished()'s.
  */
 static inline void kvmclock_start(int nr, int nr_per_mode)
 {
@@ -1224,11 +1326,19 @@ static inline void kvmclock_start(int nr, int nr_per_mode)
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_GET_TSC_KHZ));
 	kvmclock_require_tsc();
 
-	ksft_set_plan(nr + nr_per_mode * kvmclock_nr_modes() + !!nr_per_mode);
+	ksft_set_plan(nr + nr_per_mode * kvmclock_nr_modes() + !!nr_per_mode + 1);
 	if (nr_per_mode && kvmclock_can_scale())
 		ksft_test_result_pass("tsc_scaling\n");
 	else if (nr_per_mode)
 		ksft_test_result_skip("tsc_scaling: this host cannot scale a guest's TSC\n");
+}
+
+/* And ends with: whatever was seen, all kinds of guests would have read the same. */
+static inline void kvmclock_finished(void)
+{
+	ksft_test_result(check(!kvmclock_differs, "%d times", kvmclock_differs),
+			 "all_kinds_of_guests\n");
+	ksft_finished();
 }
 
 #endif /* SELFTEST_KVM_KVMCLOCK_H */

@@ -88,5 +88,5 @@ int main(void)
 	for (i = 0; i < kvmclock_nr_modes(); i++, mode++)
 		ksft_test_result(test_leaf(mode->khz), "leaf %s\n", mode->name);
 
-	ksft_finished();
+	kvmclock_finished();
 }
