@@ -132,13 +132,15 @@ static s64 line_error_in(const struct restore *r, int i, u64 seconds)
 
 /*
  * A line that the clock runs on already goes on, and is above what GET has rounded
- * down by what rounding costs.  Any other is the one that was asked for.
+ * down by what rounding costs.  Any other is the one that was asked for; but it is
+ * drawn anew if the TSC has passed 0 since, because its anchor then is ahead of it.
  */
 static s64 line_may_be_above(const struct restore *r)
 {
 	bool moved = r->after.offset[0] != r->before.offset[0];
+	s64 rounding = kvmclock_rounding_ns(&r->after.line[0]), above = moved ? 1 : rounding;
 
-	return moved ? 1 : kvmclock_rounding_ns(&r->after.line[0]);
+	return kvmclock_tsc_at(&r->after, 0, r->end) < r->data.guest_tsc ? above + rounding : above;
 }
 
 static bool lines_are_right(const struct restore *r, const char *what, bool same_rate)
@@ -704,7 +706,11 @@ static bool test_round_trip_none(void)
 	return test_round_trip(0);
 }
 
-/* The TSC, set back by the guest, passes 0 between GET and SET. */
+/*
+ * The TSC, set back by the guest, passes 0 between GET and SET, which changes nothing.
+ * The anchor is ahead of it from then on: the line is drawn anew when KVM next has to
+ * show it.
+ */
 static bool test_round_trip_wraps(u32 flags)
 {
 	struct kvmclock_shot before, after;
@@ -719,9 +725,16 @@ static bool test_round_trip_wraps(u32 flags)
 	usleep(400000);
 	err = kvmclock_try_set(&dst, &data);
 	kvmclock_settle(&dst);
+	kvmclock_shoot_lines(&dst, &after);
+	ok = check((s64)data.guest_tsc < 0, "too late: it is %lu", (u64)data.guest_tsc) &
+	     check(!err, "errno %d", err) & lines_are_same(&before, &after, 0);
+
+	kvmclock_enable(&dst, 0, 0);
+	kvmclock_settle(&dst);
 	kvmclock_shoot(&dst, &after);
-	ok = check((s64)data.guest_tsc < 0, "too late: it is %lu", (u64)data.guest_tsc);
-	return ok & check(!err, "errno %d", err) & lines_are_same(&before, &after, 0);
+	return ok &
+	       judge_one(kvmclock_step(&before, &after, 0, rdtsc()), "round_trip_wraps.step",
+			 "ns", 0, kvmclock_rounding_ns(&before.line[0]));
 }
 
 static bool test_round_trip_wraps_none(void)
@@ -813,7 +826,7 @@ static bool test_get(void)
 	       judge(&clock, "get.clock", "ns", 0, 0) && ok;
 }
 
-/* The TSC that GET returns is the one that a vCPU gets which is created now. */
+/* Where the boot vCPU was written last, the TSC that GET returns is what a vCPU gets now. */
 static bool test_get_reference(void)
 {
 	struct kvm_clock_data data;
@@ -827,6 +840,22 @@ static bool test_get_reference(void)
 	offset = kvmclock_get_offset(dst.vcpu[i]);
 	return judge_one(data.guest_tsc - kvmclock_scale(data.host_tsc, dst.ratio) - offset,
 			 "get_reference", "cycles", 0, 0);
+}
+
+/* It is the boot vCPU's, whatever was written to others later, and a guest to its own. */
+static bool test_get_boot(void)
+{
+	struct kvm_clock_data data;
+	u64 offset;
+
+	set_offsets(&dst, 12345678901);
+	kvmclock_run(&dst, 0, KVMCLOCK_ADD_MSR, MSR_IA32_TSC_ADJUST, SEC_CYCLES);
+	kvmclock_set_offset(dst.vcpu[1], 23456789012);
+	offset = kvmclock_get_offset(dst.vcpu[0]);
+	data = kvmclock_get(&dst);
+	return judge_one(offset - 12345678901 - SEC_CYCLES, "get_boot.offset", "cycles", 0, 0) &&
+	       judge_one(data.guest_tsc - kvmclock_scale(data.host_tsc, dst.ratio) - offset,
+			 "get_boot", "cycles", 0, 0);
 }
 
 static bool only_flags(const struct kvm_clock_data *data, u32 flags)
@@ -1140,6 +1169,7 @@ static const struct kvmclock_test tests[] = {
 	{ "pause_tsc", test_pause_tsc, .always = true },
 	{ "get", test_get },
 	{ "get_reference", test_get_reference },
+	{ "get_boot", test_get_boot },
 	{ "get_without_opt_in", test_get_without_opt_in },
 	{ "get_without_master", test_get_without_master },
 	{ "get_one_instant_without_master", test_get_one_instant },

@@ -4,7 +4,9 @@
  *
  * With KVM_CLOCK_GUEST_TSC, one ioctl moves the TSCs of all vCPUs by the same
  * number of cycles, and counts as a write by user space: later writes match it.
- * IA32_TSC_ADJUST stays.  What KVM has computed from the TSC before follows: the
+ * IA32_TSC_ADJUST stays, and so does whatever a guest has written to its TSCs: the
+ * TSC that is restored is the boot vCPU's, and those of others keep their distance.
+ * What KVM has computed from the TSC before follows: the
  * guest's pages, TSC-deadline timers, and the TSC that a nested guest reads and its
  * VMX preemption timer, even those of a vCPU that was stopped in it.
  */
@@ -22,7 +24,7 @@
 /* Far from anything that a TSC reads by itself. */
 #define FAR		BIT(44)
 
-static struct kvmclock_vm kc;
+static struct kvmclock_vm kc, dst;
 static int mode;
 
 static u64 guest_khz(void)
@@ -324,6 +326,201 @@ static bool test_stable_after(void)
 	return ok & check(shot.line[0].flags & PVCLOCK_TSC_STABLE_BIT, "unstable, TSCs are equal");
 }
 
+/* ---- What the guest wrote to its TSCs ---- */
+
+static const struct restore_way {
+	const char *name;
+	u32 flags;
+	bool freeze;	/* no time passes */
+} restore_ways[] = {
+	{ "freeze", KVM_CLOCK_REALTIME, true },
+	{ "realtime", KVM_CLOCK_REALTIME },
+	{ "host_tsc", KVM_CLOCK_HOST_TSC },
+	{ "none", 0 },
+};
+
+#define NR_RESTORE_WAYS	((int)ARRAY_SIZE(restore_ways))
+
+/* vCPUs that wrote theirs: none, all, the boot vCPU, the other one. */
+static const u64 writers[] = { 0, BIT(0) | BIT(1), BIT(0), BIT(1) };
+
+static const u32 written_msrs[] = { MSR_IA32_TSC_ADJUST, MSR_IA32_TSC };
+
+static void guest_writes(struct kvmclock_vm *vm, u64 vcpus, u32 msr)
+{
+	int i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		if (vcpus & BIT(i))
+			kvmclock_run(vm, i, KVMCLOCK_ADD_MSR, msr, (20 + i) * 1000 * guest_khz());
+}
+
+static void get_offsets(struct kvmclock_vm *vm, u64 *offset)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++)
+		offset[i] = kvmclock_get_offset(vm->vcpu[i]);
+}
+
+/* What is to be restored; the boot vCPU's TSC, exactly. */
+static bool save(struct kvmclock_vm *vm, int boot, struct kvm_clock_data *data)
+{
+	*data = kvmclock_get(vm);
+	return check(data->flags == KVMCLOCK_RESTORE_FLAGS, "GET: flags 0x%x", data->flags) &&
+	       judge(data->guest_tsc - kvmclock_scale(data->host_tsc, vm->ratio) -
+		     kvmclock_get_offset(vm->vcpu[boot]), "written.get", "cycles", 0, 0);
+}
+
+/* By how many cycles the TSC is not what it was to be, if KVM was called between two host TSCs. */
+static s64 moved_wrongly(struct kvmclock_vm *vm, const struct restore_way *way,
+			 const struct kvm_clock_data *data, s64 moved, u64 begin, u64 end)
+{
+	u64 then = kvmclock_scale(data->host_tsc, vm->ratio);
+	s64 slack;
+
+	/* It was stopped from GET until some time in SET. */
+	if (way->freeze)
+		return kvmclock_outside(-moved, kvmclock_scale(begin, vm->ratio) - then,
+					kvmclock_scale(end, vm->ratio) - then);
+	if (!(way->flags & KVM_CLOCK_REALTIME))
+		return moved;
+
+	/* Wall time is rounded to 1 ns twice, and up to a cycle twice; and it drifts. */
+	slack = 2 * guest_khz() / 1000000 + 4 +
+		kvmclock_scale(end - data->host_tsc, vm->ratio) / NSEC_PER_SEC *
+		kvmclock_drift_ppb() + kvmclock_drift_ppb() / 500;
+	return labs(moved) <= slack ? 0 : moved;
+}
+
+/* Restore @data, of a guest whose TSC offsets were @was, into @vm: its TSCs go on. */
+static bool goes_on(struct kvmclock_vm *vm, int boot, const struct restore_way *way,
+		    struct kvm_clock_data data, const u64 *was)
+{
+	u64 now[MAX_VCPUS], begin, end;
+	bool ok = true;
+	int i, err;
+
+	data.flags = KVM_CLOCK_GUEST_TSC | way->flags;
+	if (way->freeze)
+		data.realtime = ~0ULL;
+	begin = rdtsc();
+	err = kvmclock_try_set(vm, &data);
+	end = rdtsc();
+	get_offsets(vm, now);
+	for (i = 0; i < vm->nr_vcpus; i++)
+		ok &= judge((now[i] - was[i]) - (now[boot] - was[boot]), "written.apart",
+			    "cycles", 0, 0);
+	ok &= judge(moved_wrongly(vm, way, &data, now[boot] - was[boot], begin, end),
+		    "written.tsc", "cycles", 0, 0);
+	return check(!err, "SET: errno %d", err) && ok;
+}
+
+/* In the VM that it was saved of. */
+static bool goes_on_in_place(struct kvmclock_vm *vm, int boot, const struct restore_way *way)
+{
+	struct kvm_clock_data data;
+	u64 was[MAX_VCPUS];
+
+	get_offsets(vm, was);
+	return save(vm, boot, &data) && goes_on(vm, boot, way, data, was);
+}
+
+/*
+ * In another VM, in which the VMM has restored the differences between TSCs before, and
+ * if KVM is not to move the TSC, the TSC.
+ */
+static bool goes_on_elsewhere(const struct restore_way *way)
+{
+	u64 was[MAX_VCPUS], base = way->flags ? 3 * FAR : kvmclock_get_offset(kc.vcpu[0]);
+	struct kvm_clock_data data;
+	int i;
+
+	get_offsets(&kc, was);
+	if (!save(&kc, 0, &data))
+		return false;
+	for (i = 0; i < NR_VCPUS; i++)
+		kvmclock_set_offset(dst.vcpu[i], base + was[i] - was[0]);
+	return goes_on(&dst, 0, way, data, was);
+}
+
+/* Written before it is saved, and again after the restore. */
+static bool test_written(const struct restore_way *way)
+{
+	bool ok = true, now;
+	int w, m;
+
+	for (w = 0; w < ARRAY_SIZE(writers); w++) {
+		for (m = 0; m < ARRAY_SIZE(written_msrs); m++) {
+			set_equal();
+			guest_writes(&kc, writers[w], written_msrs[m]);
+			now = goes_on_in_place(&kc, 0, way) && goes_on_elsewhere(way);
+			guest_writes(&dst, writers[w], written_msrs[m]);
+			now = now && goes_on_in_place(&dst, 0, way);
+			ok &= check(now, "vCPUs 0x%lx wrote MSR 0x%x", writers[w], written_msrs[m]);
+		}
+	}
+	return ok;
+}
+
+/* It joins the reference TSC, which has moved, but not what the boot vCPU wrote to its own. */
+static bool test_written_created(void)
+{
+	u64 reference = 1UL << 36;
+	int i;
+
+	set_equal();
+	guest_writes(&kc, BIT(0), MSR_IA32_TSC_ADJUST);
+	if (!move(&kc, FAR))
+		return false;
+
+	i = kvmclock_vcpu_add(&kc);
+	return judge(kvmclock_get_offset(kc.vcpu[i]) - reference - FAR, "written_created",
+		     "cycles", 0, 0);
+}
+
+/* ---- Which vCPU is the boot vCPU ---- */
+
+#define BOOT_VCPU	2
+
+/* Until it is created, the last one, the reference TSC counts, which is what was written last. */
+static bool boot_vcpu_is_right(struct kvmclock_vm *vm)
+{
+	struct kvm_clock_data data;
+	bool ok;
+	int i;
+
+	kvmclock_vcpu_add(vm);
+	kvmclock_vcpu_add(vm);
+	kvmclock_set_offset(vm->vcpu[0], 5 * FAR);
+	kvmclock_set_offset(vm->vcpu[1], 6 * FAR);
+	ok = save(vm, 1, &data);
+
+	kvmclock_vcpu_add(vm);
+	ok &= judge(kvmclock_get_offset(vm->vcpu[BOOT_VCPU]) - 6 * FAR, "boot.joins", "cycles",
+		    0, 0);
+	kvmclock_run(vm, BOOT_VCPU, KVMCLOCK_ADD_MSR, MSR_IA32_TSC_ADJUST, FAR);
+	kvmclock_set_offset(vm->vcpu[1], 8 * FAR);
+	ok &= save(vm, BOOT_VCPU, &data);
+	for (i = 0; i < NR_RESTORE_WAYS; i++)
+		ok &= check(goes_on_in_place(vm, BOOT_VCPU, &restore_ways[i]), "%s",
+			    restore_ways[i].name);
+	return ok;
+}
+
+static bool test_boot_vcpu(void)
+{
+	struct kvmclock_vm vm;
+	bool ok;
+
+	kvmclock_vm_init(&vm, kvmclock_modes()[mode].khz, BOOT_VCPU + 1);
+	vm_ioctl(vm.vm, KVM_SET_BOOT_CPU_ID, (void *)BOOT_VCPU);
+	kvmclock_opt_in(&vm, KVM_CLOCK_GUEST_TSC);
+	ok = boot_vcpu_is_right(&vm);
+	kvmclock_vm_destroy(&vm);
+	return ok;
+}
+
 /* ---- TSC-deadline timers ---- */
 
 #define TIMER_VECTOR	0x40
@@ -338,12 +535,15 @@ static void deadline_handler(struct ex_regs *regs)
 	x2apic_write_reg(APIC_EOI, 0);
 }
 
-/* Arm the timer, stop, and see when it fires; but wait for it for some time only. */
-static void guest_deadline(u64 arm_cycles, u64 wait_cycles)
+/*
+ * Arm the timer, for a TSC or so long from now, stop, and see when it fires; but wait
+ * for it for some time only.
+ */
+static void guest_deadline(u64 arm_cycles, u64 wait_cycles, u64 arm_tsc)
 {
 	x2apic_enable();
 	x2apic_write_reg(APIC_LVTT, APIC_LVT_TIMER_TSCDEADLINE | TIMER_VECTOR);
-	deadline = rdtsc() + arm_cycles;
+	deadline = arm_tsc ? arm_tsc : rdtsc() + arm_cycles;
 	wrmsr(MSR_IA32_TSC_DEADLINE, deadline);
 	GUEST_UCALL_NONE();
 
@@ -387,26 +587,61 @@ static bool deadline_is_right(struct kvm_vm *vm, const struct deadline_test *tes
 		     (s64)(deadline - fired_at));
 }
 
+static void create_deadline(struct kvmclock_vm *vm, u64 offset)
+{
+	kvmclock_vm_init(vm, kvmclock_modes()[mode].khz, 1);
+	kvmclock_vcpu_add(vm);
+	kvmclock_opt_in(vm, KVM_CLOCK_GUEST_TSC);
+	vcpu_set_cpuid_feature(vm->vcpu[0], X86_FEATURE_TSC_DEADLINE_TIMER);
+	vm_install_exception_handler(vm->vm, TIMER_VECTOR, deadline_handler);
+	kvmclock_set_offset(vm->vcpu[0], offset);
+	vcpu_arch_set_entry_point(vm->vcpu[0], guest_deadline);
+}
+
 static bool test_deadline(const struct deadline_test *test)
 {
 	u64 khz = guest_khz();
 	struct kvmclock_vm vm;
 	bool ok;
 
-	kvmclock_vm_init(&vm, kvmclock_modes()[mode].khz, 1);
-	kvmclock_vcpu_add(&vm);
-	kvmclock_opt_in(&vm, KVM_CLOCK_GUEST_TSC);
-	vcpu_set_cpuid_feature(vm.vcpu[0], X86_FEATURE_TSC_DEADLINE_TIMER);
-	vm_install_exception_handler(vm.vm, TIMER_VECTOR, deadline_handler);
 	/* So that there is room to move it back. */
-	kvmclock_set_offset(vm.vcpu[0], FAR * 16);
-	vcpu_arch_set_entry_point(vm.vcpu[0], guest_deadline);
-	vcpu_args_set(vm.vcpu[0], 2, test->arm_ms * khz, test->wait_ms * khz);
+	create_deadline(&vm, FAR * 16);
+	vcpu_args_set(vm.vcpu[0], 3, test->arm_ms * khz, test->wait_ms * khz, 0);
 
 	deadline_run(vm.vcpu[0]);
 	ok = move(&vm, test->move_ms * (s64)khz);
 	deadline_run(vm.vcpu[0]);
 	ok &= deadline_is_right(vm.vm, test);
+	kvmclock_vm_destroy(&vm);
+	return ok;
+}
+
+/*
+ * A guest that has written its TSC has a deadline by that TSC, which is armed elsewhere
+ * before the TSC is restored: it fires in time.
+ */
+#define WRITTEN_MS	700
+
+static bool test_written_deadline(const struct restore_way *way)
+{
+	static const struct deadline_test test = { .fires = true };
+	struct kvm_clock_data data;
+	struct kvmclock_vm vm;
+	u64 was[MAX_VCPUS];
+	bool ok;
+
+	set_equal();
+	guest_writes(&kc, BIT(0), MSR_IA32_TSC_ADJUST);
+	get_offsets(&kc, was);
+	create_deadline(&vm, way->flags ? 0 : was[0]);
+	ok = save(&kc, 0, &data);
+	vcpu_args_set(vm.vcpu[0], 3, 0, 3 * WRITTEN_MS * guest_khz(),
+		      kvmclock_scale(data.host_tsc, kc.ratio) + was[0] + WRITTEN_MS * guest_khz());
+
+	deadline_run(vm.vcpu[0]);
+	ok &= goes_on(&vm, 0, way, data, was);
+	deadline_run(vm.vcpu[0]);
+	ok &= deadline_is_right(vm.vm, &test);
 	kvmclock_vm_destroy(&vm);
 	return ok;
 }
@@ -673,6 +908,8 @@ static const struct kvmclock_test tests[] = {
 	{ "created", test_created },
 	{ "first_written_back", test_first_written_back },
 	{ "tsc_adjust", test_tsc_adjust },
+	{ "written_created", test_written_created },
+	{ "boot_vcpu", test_boot_vcpu },
 	{ "rdtsc", test_rdtsc },
 	{ "pages", test_pages },
 	{ "pages_differing", test_pages_differing },
@@ -696,6 +933,26 @@ static void run_timer_test(const struct timer_test *test, const char *mode_name)
 		ksft_test_result(test_timer(test), "%s %s\n", test->name, mode_name);
 }
 
+/* Two VMs of one guest. */
+static void run_written_tests(const char *mode_name)
+{
+	u32 khz = kvmclock_modes()[mode].khz;
+	int w;
+
+	kvmclock_vm_create(&kc, khz, NR_VCPUS, NR_VCPUS);
+	kvmclock_vm_create(&dst, khz, NR_VCPUS, NR_VCPUS);
+	kvmclock_opt_in(&kc, KVM_CLOCK_GUEST_TSC);
+	kvmclock_opt_in(&dst, KVM_CLOCK_GUEST_TSC);
+	for (w = 0; w < NR_RESTORE_WAYS; w++) {
+		ksft_test_result(test_written(&restore_ways[w]), "written_%s %s\n",
+				 restore_ways[w].name, mode_name);
+		ksft_test_result(test_written_deadline(&restore_ways[w]),
+				 "written_deadline_%s %s\n", restore_ways[w].name, mode_name);
+	}
+	kvmclock_vm_destroy(&dst);
+	kvmclock_vm_destroy(&kc);
+}
+
 static void run_mode(void)
 {
 	const char *name = kvmclock_modes()[mode].name;
@@ -706,6 +963,7 @@ static void run_mode(void)
 	for (t = 0; t < NR_TESTS; t++)
 		kvmclock_run_test(&tests[t], 0, name);
 	kvmclock_vm_destroy(&kc);
+	run_written_tests(name);
 
 	for (t = 0; t < NR_DEADLINE_TESTS; t++)
 		ksft_test_result(test_deadline(&deadline_tests[t]), "%s %s\n",
@@ -717,7 +975,7 @@ static void run_mode(void)
 int main(void)
 {
 	TEST_REQUIRE(kvmclock_knows(KVM_CLOCK_GUEST_TSC));
-	kvmclock_start(0, NR_TESTS + NR_DEADLINE_TESTS + NR_TIMER_TESTS);
+	kvmclock_start(0, NR_TESTS + 2 * NR_RESTORE_WAYS + NR_DEADLINE_TESTS + NR_TIMER_TESTS);
 	signal(SIGALRM, alarm_handler);
 	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
 		run_mode();
