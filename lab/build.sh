@@ -4,7 +4,7 @@
 #   kernel      bzImage and all modules (the stock KVM) in out/BASE/stock
 #   ours        KVM's modules and the KUnit module in out/BASE/ours, against that kernel
 #   selftests   upstream's selftests and ours, statically linked, in out/BASE/selftests
-#   tools       tools/kvm/kvmclock, statically linked, in out/BASE/tools
+#   tools       tools/kvm/kvmclock and its examples, statically linked, in out/BASE/tools
 #
 # Each is incremental, and an interrupted build goes on where it stopped.
 set -euo pipefail
@@ -91,9 +91,9 @@ build_selftests() {
 # The tool knows no tree: it is built against the distribution's headers, as a VMM would.
 build_tools() {
 	need gcc make
-	run "the tool" "$LOGS/build-tools.log" \
+	run "the tool and the examples" "$LOGS/build-tools.log" \
 		plain_make -C "$ROOT/tools/kvm/kvmclock" -j"$JOBS" --no-print-directory LDFLAGS=-static \
-		OUTPUT="$OUT/$BASE/tools" tool
+		OUTPUT="$OUT/$BASE/tools" tool examples
 }
 
 [ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests tools"

@@ -48,10 +48,11 @@ selftests() {
 	done
 }
 
-# The tool and its test, which lab/tests.list calls kvmclock_tool.
+# The tool, the examples, and the test of them, which lab/tests.list calls kvmclock_tool.
 tools() {
+	local t
 	[ -x "$OUT/$BASE/tools/kvmclock" ] || return 0
-	put "$OUT/$BASE/tools/kvmclock" "$IMAGE/root/tests"
+	for t in kvmclock vmm vmm-lib; do put "$OUT/$BASE/tools/$t" "$IMAGE/root/tests"; done
 	install -m 755 "$ROOT/tools/kvm/kvmclock/test_kvm.sh" "$IMAGE/root/tests/kvmclock_tool"
 }
 

@@ -71,29 +71,34 @@ static uint64_t boot_offset(const struct fake_kvm *h)
 	return h->nr_vcpus && !h->reference_tsc ? h->offset[0] : h->ref_offset;
 }
 
-static int get_clock(struct fake_kvm *h, struct kvmclock_abi *data)
+static int get_clock(struct fake_kvm *h, struct kvm_clock_data *data)
 {
-	*data = (struct kvmclock_abi) { .clock = fake_clock(h) };
-	if (!(h->adjust_clock & KVMCLOCK_REALTIME) || h->no_master_clock)
+	*data = (struct kvm_clock_data) { .clock = fake_clock(h) };
+	if (!(h->adjust_clock & KVMCLOCK_REALTIME))
+		return 0;
+	if (h->no_master_clock && !(h->opt_in & KVMCLOCK_GUEST_TSC))
 		return 0;
 
-	data->flags = FAKE_ALL_FLAGS;
+	data->flags = h->no_master_clock ? KVMCLOCK_REALTIME : FAKE_ALL_FLAGS;
 	data->realtime = fake_wall(h);
-	data->host_tsc = h->tsc;
 	if (h->opt_in & KVMCLOCK_TAI) {
 		data->flags |= KVMCLOCK_TAI;
 		data->tai_offset = h->tai_offset;
 	}
+	if (h->no_master_clock)
+		return 0;
+
+	data->host_tsc = h->tsc;
 	if (h->opt_in & KVMCLOCK_GUEST_TSC) {
 		data->flags |= KVMCLOCK_GUEST_TSC;
 		data->guest_tsc = scaled(h) + boot_offset(h);
-		line(h, &data->mul, &data->shift);
+		line(h, &data->tsc_to_system_mul, &data->tsc_shift);
 	}
 
 	return 0;
 }
 
-static uint64_t elapsed(const struct fake_kvm *h, const struct kvmclock_abi *data)
+static uint64_t elapsed(const struct fake_kvm *h, const struct kvm_clock_data *data)
 {
 	__int128 ns = (__int128)fake_wall(h) - data->realtime;
 
@@ -113,12 +118,15 @@ static void move_tscs(struct fake_kvm *h, uint64_t offset)
 	h->ref_offset += by;
 }
 
-static int set_line(struct fake_kvm *h, const struct kvmclock_abi *data)
+static int set_line(struct fake_kvm *h, const struct kvm_clock_data *data)
 {
+	uint32_t mul = data->tsc_to_system_mul;
 	uint64_t tsc = scaled(h) + boot_offset(h);
 
-	if (!(h->opt_in & KVMCLOCK_GUEST_TSC) || !data->mul)
+	if (!(h->opt_in & KVMCLOCK_GUEST_TSC) || !mul)
 		return -EINVAL;
+	if (h->set_guest_tsc_errno)
+		return -h->set_guest_tsc_errno;
 	if (h->no_master_clock && !(data->flags & KVMCLOCK_REALTIME))
 		return -EOPNOTSUPP;
 	if (h->vcpu_runs)
@@ -129,18 +137,18 @@ static int set_line(struct fake_kvm *h, const struct kvmclock_abi *data)
 
 	if (data->flags & KVMCLOCK_REALTIME)
 		tsc = data->guest_tsc +
-		      kvmclock_ns_to_cycles(elapsed(h, data), data->mul, data->shift);
+		      kvmclock_ns_to_cycles(elapsed(h, data), mul, data->tsc_shift);
 	else if (data->flags & KVMCLOCK_HOST_TSC)
 		tsc = data->guest_tsc + scaled(h) -
 		      kvmclock_scale_tsc(data->host_tsc, ratio(h), h->frac_bits);
 	move_tscs(h, tsc - scaled(h));
 	h->clock_ns = data->clock +
-		      kvmclock_cycles_to_ns(tsc - data->guest_tsc, data->mul, data->shift);
+		      kvmclock_cycles_to_ns(tsc - data->guest_tsc, mul, data->tsc_shift);
 
 	return 0;
 }
 
-static int set_clock(struct fake_kvm *h, const struct kvmclock_abi *data)
+static int set_clock(struct fake_kvm *h, const struct kvm_clock_data *data)
 {
 	uint32_t known = h->adjust_clock > 1 ? h->adjust_clock : 0;
 	int r = 0;
@@ -201,6 +209,8 @@ static int enable_cap(struct fake_kvm *h, const struct kvm_enable_cap *cap)
 
 	if (cap->cap != KVM_CAP_ADJUST_CLOCK || cap->flags || cap->args[0] & ~(uint64_t)valid)
 		return -EINVAL;
+	if (h->enable_cap_errno)
+		return -h->enable_cap_errno;
 
 	h->opt_in = cap->args[0];
 	return 0;
@@ -209,6 +219,8 @@ static int enable_cap(struct fake_kvm *h, const struct kvm_enable_cap *cap)
 static int vm_ioctl(struct fake_kvm *h, unsigned long request, void *arg)
 {
 	switch (request) {
+	case KVM_CHECK_EXTENSION:
+		return check_extension(h, (uintptr_t)arg);
 	case KVM_CREATE_VCPU:
 		h->offset[h->nr_vcpus] = h->ref_offset;
 		return FAKE_VCPU_FD + h->nr_vcpus++;

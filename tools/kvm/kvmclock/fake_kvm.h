@@ -30,7 +30,9 @@ struct fake_kvm {
 	uint32_t step;			/* cycles that a call takes */
 
 	/* What is to go wrong. */
+	int enable_cap_errno;
 	int set_clock_errno;
+	int set_guest_tsc_errno;	/* of KVM_SET_CLOCK with GUEST_TSC only */
 	int set_offset_fails_at;	/* the n-th write, counted from 1; all after it work */
 	int set_msr_errno;
 	int set_line_errno;

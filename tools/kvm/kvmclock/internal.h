@@ -8,8 +8,7 @@
 #include <assert.h>
 #include <stdbool.h>
 
-#include <linux/kvm.h>
-
+#include "kvmclock_uapi.h"
 #include "libkvmclock.h"
 #include "pvclock.h"
 
@@ -17,35 +16,8 @@
 
 #define KVMCLOCK_ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
-/* struct kvm_clock_data with the fields that the headers of a distribution may not have. */
-struct kvmclock_abi {
-	uint64_t clock;
-	uint32_t flags;
-	int32_t tai_offset;
-	uint64_t realtime;
-	uint64_t host_tsc;
-	uint64_t guest_tsc;
-	uint32_t mul;
-	int8_t shift;
-	uint8_t pad[3];
-};
+static_assert(sizeof(struct kvm_clock_data) == 48, "the ioctls' numbers encode the size");
 
-static_assert(sizeof(struct kvmclock_abi) == 48, "the ioctls' numbers encode the size");
-static_assert(sizeof(struct kvmclock_abi) == sizeof(struct kvm_clock_data), "one ABI");
-
-#ifndef KVM_VCPU_TSC_CTRL
-#define KVM_VCPU_TSC_CTRL	0
-#define KVM_VCPU_TSC_OFFSET	0
-#endif
-#ifndef KVM_CAP_VM_TSC_CONTROL
-#define KVM_CAP_VM_TSC_CONTROL	214
-#endif
-#ifndef KVM_CAP_CLOCK_GUEST
-#define KVM_CAP_CLOCK_GUEST	252
-#endif
-#ifndef KVM_SET_CLOCK_GUEST
-#define KVM_SET_CLOCK_GUEST	_IOW(KVMIO, 0xd6, struct kvmclock_pvclock)
-#endif
 #ifndef KVM_CAP_BINARY_STATS_FD
 #define KVM_CAP_BINARY_STATS_FD	203
 #endif
@@ -109,7 +81,7 @@ int kvmclock_kernel_error(int error);
 
 /* An instant of the VM: clock, wall time and host TSC that belong together. */
 struct kvmclock_instant {
-	struct kvmclock_abi data;
+	struct kvm_clock_data data;
 	uint32_t width_ns;	/* 0: it is the kernel's */
 };
 
@@ -120,7 +92,8 @@ struct kvmclock_scale {
 };
 
 int kvmclock_check_vm(const struct kvmclock_vm *vm);
-int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc);
+int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc,
+		    uint32_t *usable);
 int kvmclock_get_instant(const struct kvmclock_vm *vm, struct kvmclock_instant *now);
 int kvmclock_vm_khz(const struct kvmclock_vm *vm, uint32_t *khz);
 struct kvmclock_scale kvmclock_vm_scale(const struct kvmclock_caps *caps, uint32_t khz);

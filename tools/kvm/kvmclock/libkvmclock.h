@@ -107,8 +107,9 @@ struct kvmclock_caps {
 
 /*
  * A VM.  Its vCPUs in the order of the record, the same on both hosts, the boot vCPU
- * (KVM_SET_BOOT_CPU_ID; vCPU 0 unless set) first; for kvmclock_prepare(), none.  @caps comes from kvmclock_probe() on this host, and
- * may be as old as the KVM modules are loaded.
+ * (KVM_SET_BOOT_CPU_ID; vCPU 0 unless set) first; for kvmclock_prepare(), none.  @caps
+ * comes from kvmclock_probe() on this host, and may be as old as the KVM modules are
+ * loaded.
  */
 struct kvmclock_vm {
 	int vm_fd;

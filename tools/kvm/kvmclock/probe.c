@@ -20,7 +20,7 @@ static uint32_t extension(int fd, unsigned long cap)
  */
 static uint32_t clock_flags(int vm_fd)
 {
-	struct kvmclock_abi data = { };
+	struct kvm_clock_data data = { };
 
 	if (kvmclock_ioctl(vm_fd, KVM_SET_CLOCK, &data) ||
 	    kvmclock_ioctl(vm_fd, KVM_GET_CLOCK, &data))
@@ -96,6 +96,7 @@ static bool can_run_at(const struct kvmclock_caps *caps, uint32_t khz)
 KVMCLOCK_PUBLIC int kvmclock_prepare(const struct kvmclock_vm *vm, uint32_t tsc_khz, uint32_t flags)
 {
 	unsigned long khz = tsc_khz;
+	uint32_t usable;
 	int r;
 
 	r = kvmclock_check_vm(vm);
@@ -106,7 +107,7 @@ KVMCLOCK_PUBLIC int kvmclock_prepare(const struct kvmclock_vm *vm, uint32_t tsc_
 	if (tsc_khz && !can_run_at(vm->caps, tsc_khz))
 		return KVMCLOCK_E_FREQUENCY;
 
-	r = kvmclock_opt_in(vm, flags, true);
+	r = kvmclock_opt_in(vm, flags, true, &usable);
 	if (r || !tsc_khz)
 		return r;
 

@@ -22,6 +22,7 @@ struct job {
 	const struct kvmclock_record *rec;
 	struct kvmclock_report *rep;
 	uint32_t flags;			/* KVMCLOCK_MONOTONIC, KVMCLOCK_GUEST_STOPPED */
+	uint32_t usable;		/* of KVM_CAP_ADJUST_CLOCK, with this VM */
 	bool counts;			/* the time since the save */
 	bool told;			/* the guest knows that it was stopped */
 	bool use_offsets;		/* KVM_VCPU_TSC_OFFSET, and we can compute with it */
@@ -41,9 +42,9 @@ static uint64_t skew(const struct job *job, uint32_t i)
 /* ---- Steps ---- */
 
 /* CLOCK_TAI is what passes, where both hosts know it. */
-static void add_tai(const struct job *job, struct kvmclock_abi *data)
+static void add_tai(const struct job *job, struct kvm_clock_data *data)
 {
-	if (!(job->vm->caps->adjust_clock & KVMCLOCK_TAI) || !job->rec->tai_offset)
+	if (!(job->usable & KVMCLOCK_TAI) || !job->rec->tai_offset)
 		return;
 
 	data->tai_offset = job->rec->tai_offset;
@@ -51,7 +52,7 @@ static void add_tai(const struct job *job, struct kvmclock_abi *data)
 }
 
 /* The time since the save, to be added by the kernel, or none. */
-static void add_time(const struct job *job, struct kvmclock_abi *data)
+static void add_time(const struct job *job, struct kvm_clock_data *data)
 {
 	data->flags |= KVMCLOCK_REALTIME;
 	data->realtime = job->counts ? job->rec->realtime : UINT64_MAX;
@@ -59,7 +60,7 @@ static void add_time(const struct job *job, struct kvmclock_abi *data)
 		add_tai(job, data);
 }
 
-static int set_clock(struct job *job, struct kvmclock_abi *data)
+static int set_clock(struct job *job, struct kvm_clock_data *data)
 {
 	data->flags |= job->flags & KVMCLOCK_MONOTONIC;
 	if (kvmclock_ioctl(job->vm->vm_fd, KVM_SET_CLOCK, data))
@@ -100,7 +101,7 @@ static int undo_offsets(const struct job *job)
 /* As if nobody had set it: where wall time takes it from where it was. */
 static int undo_clock(const struct job *job)
 {
-	struct kvmclock_abi data = {
+	struct kvm_clock_data data = {
 		.clock = job->before.data.clock,
 		.realtime = job->before.data.realtime,
 		.flags = job->vm->caps->adjust_clock & KVMCLOCK_REALTIME,
@@ -201,7 +202,7 @@ static int move_tscs(struct job *job)
 
 static int set_clock_by_wall_time(struct job *job)
 {
-	struct kvmclock_abi data = { .clock = job->rec->clock };
+	struct kvm_clock_data data = { .clock = job->rec->clock };
 
 	add_time(job, &data);
 	return set_clock(job, &data);
@@ -253,17 +254,17 @@ static int finish_exact(struct job *job)
 }
 
 /* The kernel tells the guest, too, as what is left to do does not fail. */
-static int restore_by_line(struct job *job, struct kvmclock_abi *data)
+static int restore_by_line(struct job *job, struct kvm_clock_data *data)
 {
 	const struct kvmclock_record *rec = job->rec;
 	int r;
 
 	data->clock = rec->clock;
 	data->guest_tsc = rec->vcpus[0].tsc;
-	data->mul = rec->mul;
-	data->shift = rec->shift;
+	data->tsc_to_system_mul = rec->mul;
+	data->tsc_shift = rec->shift;
 	data->flags |= KVMCLOCK_GUEST_TSC |
-		       (job->flags & job->vm->caps->adjust_clock & KVMCLOCK_GUEST_STOPPED);
+		       (job->flags & job->usable & KVMCLOCK_GUEST_STOPPED);
 
 	r = set_skews(job) ?: set_clock(job, data);
 	if (r)
@@ -275,7 +276,7 @@ static int restore_by_line(struct job *job, struct kvmclock_abi *data)
 
 static int restore_exact(struct job *job)
 {
-	struct kvmclock_abi data = { };
+	struct kvm_clock_data data = { };
 
 	add_time(job, &data);
 	return restore_by_line(job, &data);
@@ -283,7 +284,7 @@ static int restore_exact(struct job *job)
 
 static int restore_same_host(struct job *job)
 {
-	struct kvmclock_abi data = {
+	struct kvm_clock_data data = {
 		.host_tsc = job->rec->host_tsc,
 		.flags = KVMCLOCK_HOST_TSC,
 	};
@@ -343,7 +344,7 @@ static int restore_guest(struct job *job)
 /* Written one after the other, vCPUs have the same TSC if KVM takes them to be meant so. */
 static int restore_plain(struct job *job)
 {
-	struct kvmclock_abi data = { .clock = job->rec->clock };
+	struct kvm_clock_data data = { .clock = job->rec->clock };
 	uint32_t i = job->vm->nr_vcpus;
 	int r = 0;
 
@@ -393,7 +394,7 @@ static int run_way(struct job *job, uint32_t way)
 {
 	int r;
 
-	if (ways[way].flags & ~job->vm->caps->adjust_clock)
+	if (ways[way].flags & ~job->usable)
 		return KVMCLOCK_E_UNSUPPORTED;
 	if (ways[way].clock_guest && !job->vm->caps->clock_guest)
 		return KVMCLOCK_E_UNSUPPORTED;
@@ -542,7 +543,7 @@ static int restore(struct job *job, uint32_t way)
 	int r;
 
 	r = check_frequency(job, way);
-	r = r ?: kvmclock_opt_in(job->vm, job->flags, true);
+	r = r ?: kvmclock_opt_in(job->vm, job->flags, true, &job->usable);
 	r = r ?: look_before(job);
 	if (r)
 		return r;

@@ -14,11 +14,11 @@
  * The kernel's line, or, where it reports none, the one of the frequency at which
  * the TSC runs.
  */
-static int save_line(struct kvmclock_record *rec, const struct kvmclock_abi *data)
+static int save_line(struct kvmclock_record *rec, const struct kvm_clock_data *data)
 {
 	if (data->flags & KVMCLOCK_GUEST_TSC) {
-		rec->mul = data->mul;
-		rec->shift = data->shift;
+		rec->mul = data->tsc_to_system_mul;
+		rec->shift = data->tsc_shift;
 		return 0;
 	}
 
@@ -45,7 +45,7 @@ static uint32_t boot_vcpu(const struct kvmclock_record *rec, uint64_t offset)
 }
 
 /* The offsets are in place. */
-static void save_tscs(struct kvmclock_record *rec, const struct kvmclock_abi *data)
+static void save_tscs(struct kvmclock_record *rec, const struct kvm_clock_data *data)
 {
 	uint64_t scaled = kvmclock_scale_tsc(data->host_tsc, rec->ratio, rec->frac_bits);
 	uint32_t i;
@@ -127,7 +127,7 @@ KVMCLOCK_PUBLIC int kvmclock_save(const struct kvmclock_vm *vm, uint32_t flags,
 				  struct kvmclock_record **out)
 {
 	struct kvmclock_record *rec;
-	bool guest_tsc;
+	uint32_t usable;
 	int r;
 
 	r = kvmclock_check_vm(vm);
@@ -136,9 +136,7 @@ KVMCLOCK_PUBLIC int kvmclock_save(const struct kvmclock_vm *vm, uint32_t flags,
 	if (!vm->nr_vcpus || flags & ~SAVE_FLAGS || !out)
 		return KVMCLOCK_E_ARGUMENT;
 
-	guest_tsc = !(flags & KVMCLOCK_SAVE_NO_GUEST_TSC) &&
-		    vm->caps->adjust_clock & KVMCLOCK_GUEST_TSC;
-	r = kvmclock_opt_in(vm, flags, guest_tsc);
+	r = kvmclock_opt_in(vm, flags, !(flags & KVMCLOCK_SAVE_NO_GUEST_TSC), &usable);
 	if (r)
 		return r;
 
@@ -146,7 +144,7 @@ KVMCLOCK_PUBLIC int kvmclock_save(const struct kvmclock_vm *vm, uint32_t flags,
 	if (!rec)
 		return KVMCLOCK_E_MEMORY;
 
-	r = save(vm, guest_tsc, rec);
+	r = save(vm, usable & KVMCLOCK_GUEST_TSC, rec);
 	if (r) {
 		kvmclock_record_free(rec);
 		return r;

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck disable=SC2317 # cases are called by name
 #
-# Move the built-in guest by every way that this machine's kernel has. Needs /dev/kvm
-# and, beside this script unless $KVMCLOCK names it, kvmclock.
+# Move the built-in guest by every way that this machine's kernel has, and run the examples.
+# Needs /dev/kvm and, beside this script unless $KVMCLOCK and $EXAMPLES say where, kvmclock,
+# vmm and vmm-lib. With $TEST_HOST set, the host's clocksource may be changed.
 # Reports TAP; exits with 1 if a case failed, and 4 if there is no KVM.
 #
 # usage: test_kvm.sh [MS]	milliseconds that a guest runs between two moves; 300 unless told
 kvmclock=${KVMCLOCK:-$(dirname "$0")/kvmclock}
+examples=${EXAMPLES:-$(dirname "$0")}
 run=${1:-300}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -190,6 +192,50 @@ move_stopped() {
 	if has guest_stopped; then grep -q '"set_flags":\[[^]]*"GUEST_STOPPED"' "$dir/json"; fi
 }
 
+# example WHO PROGRAM OPTION...: the example finds its guest right, and who restored the TSCs.
+example() {
+	who=$1
+	program=$2
+	shift 2
+	"$examples/$program" -c 'sleep 0.5' "$@" >"$dir/json" 2>"$dir/err" &&
+		grep -q "restored by $who" "$dir/json"
+}
+
+# The clocksource while a guest is away. The master clock comes back with the TSC.
+clocksource=/sys/devices/system/clocksource/clocksource0
+other_clocksource() { tr ' ' '\n' <"$clocksource/available_clocksource" | grep -v tsc | head -n 1; }
+without_master_clock() {
+	example "$@" -c "echo $(other_clocksource) >$clocksource/current_clocksource && sleep 1"
+	rc=$?
+	echo tsc >"$clocksource/current_clocksource" && sleep 1
+	return "$rc"
+}
+
+# The cells of the table in kvmclock-vmm.rst that one kernel has: source, destination.
+examples() {
+	if has guest_tsc; then
+		case_is vmm example KVM vmm
+		case_is vmm_differ example KVM vmm -t
+		case_is vmm_lib example 'the way exact' vmm-lib
+		case_is vmm_lib_differ example 'the way exact' vmm-lib -t
+	else
+		case_is vmm example 'the VMM' vmm
+		case_is vmm_lib example 'the way offset' vmm-lib
+	fi
+	case_is vmm_source_not_opted_in example 'the VMM' vmm -s
+	case_is vmm_destination_not_opted_in example 'the VMM' vmm -d
+	case_is vmm_neither_opted_in example 'the VMM' vmm -s -d
+	case_is vmm_lib_destination_not_opted_in example 'the way offset' vmm-lib -d
+	case_is vmm_lib_neither_opted_in example 'the way offset' vmm-lib -s -d
+	if [ "${TEST_HOST:-}" ] && [ "$(other_clocksource)" ]; then
+		case_is vmm_no_master_clock without_master_clock 'the VMM' vmm
+		case_is vmm_lib_no_master_clock without_master_clock 'the way offset' vmm-lib
+	else
+		skip vmm_no_master_clock "the clocksource is not ours to change"
+		skip vmm_lib_no_master_clock "the clocksource is not ours to change"
+	fi
+}
+
 no_file() { tool 1 restore "$dir/nothing" && grep -q 'No such file' "$dir/err"; }
 bad_usage() { tool 2 "$@" && grep -q 'help' "$dir/err"; }
 not_offered() { tool 3 restore --way "$1" "$dir/guest" && [ -s "$dir/err" ]; }
@@ -260,6 +306,7 @@ if has monotonic; then
 else
 	case_is no_monotonic no_monotonic
 fi
+examples
 save "$dir/guest"
 case_is corrupt_header corrupt 9
 case_is corrupt_record corrupt 60

@@ -21,26 +21,32 @@ int kvmclock_check_vm(const struct kvmclock_vm *vm)
 
 /*
  * Opt in to TAI, and @guest_tsc, if the kernel has them, and to MONOTONIC if @flags ask
- * for it.
+ * for it.  @usable is what the VM has then of KVM_CAP_ADJUST_CLOCK: where it may not opt
+ * in, in a sandbox, what there is without; but MONOTONIC is a promise.
  */
-int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc)
+int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc,
+		    uint32_t *usable)
 {
 	uint32_t opt_in = flags & KVMCLOCK_MONOTONIC;
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_ADJUST_CLOCK };
 
+	*usable = vm->caps->adjust_clock;
+	if (!guest_tsc)
+		*usable &= ~KVMCLOCK_GUEST_TSC;
 	if (opt_in & ~vm->caps->adjust_clock)
 		return KVMCLOCK_E_UNSUPPORTED;
 	/* Where there is nothing to opt in to, there is nothing to opt out of. */
 	if (!(vm->caps->adjust_clock & (KVMCLOCK_GUEST_TSC | KVMCLOCK_MONOTONIC)))
 		return 0;
-	opt_in |= vm->caps->adjust_clock & KVMCLOCK_TAI;
-	if (guest_tsc)
-		opt_in |= vm->caps->adjust_clock & KVMCLOCK_GUEST_TSC;
+	opt_in |= *usable & (KVMCLOCK_GUEST_TSC | KVMCLOCK_TAI);
 
 	cap.args[0] = opt_in;
-	if (kvmclock_ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap))
+	if (!kvmclock_ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap))
+		return 0;
+	if (flags & KVMCLOCK_MONOTONIC)
 		return kvmclock_kernel_error(errno);
 
+	*usable &= ~(KVMCLOCK_GUEST_TSC | KVMCLOCK_TAI);
 	return 0;
 }
 
