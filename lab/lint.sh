@@ -117,6 +117,7 @@ verdict "checkpatch-known is current" known_is_current
 verdict "sparse" run_sparse
 verdict "kvmclock_math.h in user space" "$ROOT/lab/tests/kvmclock_math.sh"
 verdict "documents are reStructuredText" documents
+verdict "documents quote what is in the files" "$ROOT/lab/quotes.py"
 verdict "no absolute path of a machine" machine_paths
 verdict "no trailing blanks" no_trailing_space
 totals

@@ -123,6 +123,8 @@ try_tool() {
 		int main(void) { return !kvmclock_strerror; }
 	END
 	verdict "a VMM links with the library" in_copy sh -c 'gcc -o /tmp/vmm /tmp/vmm.c -lkvmclock && /tmp/vmm'
+	verdict "the examples build" in_copy sh -c 'cd /usr/share/doc/libkvmclock-dev/examples &&
+		gcc vmm.c -o /tmp/vmm && gcc vmm-lib.c -o /tmp/vmm-lib -lkvmclock'
 }
 
 # A kernel of another version is there by name only: its directory is what counts for DKMS.

@@ -32,10 +32,27 @@
  *	kvmclock_record_info(rec, &info);
  *	err = kvmclock_prepare(&vm, info.tsc_khz, 0);	// before the vCPUs exist
  *	// create the vCPUs, restore their registers and MSRs; of the MSRs of
- *	// time leave out IA32_TSC, which the library sets
+ *	// time leave out IA32_TSC, which the library sets, and the TSCs'
+ *	// differences, which it restores, too
  *	err = kvmclock_restore(&vm, rec, NULL, &report);
  *	// now the local APIC, Xen timers, Hyper-V stimers; then run the vCPUs
  *	kvmclock_record_free(rec);
+ *
+ * The way that a restore takes (enum kvmclock_way), by source and destination; without
+ * opt-in means that KVM_ENABLE_CAP is refused, as a sandbox may do:
+ *
+ *	source, destination	stock, or	opted in	opted in, no
+ *				without opt-in			master clock
+ *
+ *	stock			offset (1)	exact (1)	offset (1, 2)
+ *	without opt-in		offset (1)	exact (1)	offset (1, 2)
+ *	opted in		offset		exact		offset (2)
+ *	no master clock		offset (1)	exact (1)	offset (1, 2)
+ *
+ * Clock and TSCs count the same time in all of them.  The report has (1)
+ * KVMCLOCK_NOTE_SAVED_INEXACT, (2) KVMCLOCK_NOTE_NO_MASTER_CLOCK.  Whatever the way was,
+ * write neither IA32_TSC nor a TSC offset after it.  test_example.c has a case for each;
+ * examples/vmm-lib.c is a whole VMM, and vmm.c one without the library.
  *
  * Every function that returns int returns 0 or a negative KVMCLOCK_E_*, which
  * kvmclock_strerror() turns into a sentence; errno is the kernel's where it was
@@ -240,7 +257,8 @@ int kvmclock_probe(int kvm_fd, struct kvmclock_caps *caps);
  * To be called before the first vCPU is created.  KVMCLOCK_E_FREQUENCY: this host
  * cannot run a TSC at that frequency.  @flags is 0 or KVMCLOCK_MONOTONIC, which
  * has to be given each time again: an opt-in replaces the one before.  Whatever
- * the kernel has of GUEST_TSC and TAI is opted in to.
+ * the kernel has of GUEST_TSC and TAI is opted in to.  Where that is refused, the VM does
+ * without; but not without KVMCLOCK_MONOTONIC, which is an error then.
  */
 int kvmclock_prepare(const struct kvmclock_vm *vm, uint32_t tsc_khz, uint32_t flags);
 
