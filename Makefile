@@ -14,6 +14,7 @@
 #   JOBS=N                 parallel jobs; all processors unless told
 
 VMM ?=
+BASE_ORIGIN := $(origin BASE)
 BASE ?= $(if $(VMM),7.2,7.3)
 BASES ?=
 LAB ?= both
@@ -41,9 +42,18 @@ else
 
 ##@ See what it does
 
+# The base whose kernel is this machine's own, unless one was asked for.
+DEMO_BASE = $(if $(filter command environment,$(firstword $(BASE_ORIGIN))),$(BASE),$(or $(shell lab/demo/base.sh),$(BASE)))
+
 .PHONY: demo
-demo: build qemu ## migrate a Linux guest between two hosts and back: Debian's QEMU on stock and on ours, and a patched one; out/demo/
-	@lab/demo/demo.sh
+demo: export override BASE := $(DEMO_BASE)
+demo: setup ## migrate a Linux guest between two hosts and back, on mainline's KVM and on ours with a patched QEMU: a picture, out/demo/
+	@lab/demo/build.sh
+	@lab/demo/demo.sh migration
+
+.PHONY: demo-ways
+demo-ways: build ## carry a small guest in all ways, also with a scaled TSC and across a kexec: a table, out/demo/ways.tsv
+	@lab/demo/demo.sh ways
 
 ##@ Test it
 

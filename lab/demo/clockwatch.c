@@ -216,20 +216,33 @@ static bool readable(const void *addr)
 	return ok;
 }
 
+/*
+ * KVM's pages have a mapping of their own, behind the vDSO's data.  Before 6.13 they
+ * were the second page of those.
+ */
+static const char *pages_in(const char *line)
+{
+	unsigned long addr = strtoul(line, NULL, 16);
+
+	if (strstr(line, "[vvar_vclock]"))
+		return (char *)addr;
+	if (strstr(line, "[vvar]"))
+		return (char *)addr + 4096;
+	return NULL;
+}
+
 static void find_pages(void)
 {
-	unsigned long addr;
+	const char *addr;
 	char line[256];
 	FILE *maps = fopen("/proc/self/maps", "r");
 
 	if (!maps)
 		die("/proc/self/maps");
 	while (fgets(line, sizeof(line), maps)) {
-		if (!strstr(line, "[vvar_vclock]"))
-			continue;
-		addr = strtoul(line, NULL, 16);
-		if (readable((void *)addr))
-			pages = (void *)addr;
+		addr = pages_in(line);
+		if (addr && readable(addr))
+			pages = (const void *)addr;
 	}
 	fclose(maps);
 }

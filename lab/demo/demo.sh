@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# make demo, in two parts:
+# make demo and make demo-ways:
 #
 #   migration   a Linux guest, migrated live between two emulated AMD hosts and back while all its vCPUs read their clocks, under
-#               Debian's QEMU on mainline's KVM and on ours, and under the QEMU with our series (vmm/qemu/) on ours: a table,
+#               Debian's QEMU on mainline's KVM, and under the QEMU with our series (vmm/qemu/) on ours: a table,
 #               out/demo/clock.png, clock.svg, demo.tsv
 #   ways        a small guest, carried between two hosts and back by the tool kvmclock in several ways, across a live update
 #               of its host, and a guest with a scaled TSC on the emulated Intel host: a table, out/demo/ways.tsv
 #
-#   DEMO_PARTS="migration ways"     which parts
-#   DEMO_RUNS="stock ours patched"  which migrations, in this order
+#   lab/demo/demo.sh migration|ways
+#   DEMO_RUNS="stock ours patched"  which migrations, in this order: ours is Debian's QEMU on our KVM
 #
 # Exit status 0 only where all runs are complete, no host's kernel complained and, on ours, no vCPU saw time go back while it
 # migrated, the patched QEMU lost no time but what the hosts' wall clocks disagree about, and the new flags of KVM_SET_CLOCK kept
@@ -16,9 +16,15 @@
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo DIR=$OUT/demo
-read -ra runs <<<"${DEMO_RUNS:-stock ours patched}"
-read -ra parts <<<"${DEMO_PARTS:-migration ways}"
+read -ra runs <<<"${DEMO_RUNS:-stock patched}"
+part=${1:-migration}
+# The kernel of the hosts that migrate: Debian's, where it can be; see lab/demo/build.sh.
+debian=
 kernel=$STOCK/arch/x86/boot/bzImage
+if [ "$part" = migration ] && "$HERE/base.sh" "$BASE"; then
+	debian=$OUT/$BASE/debian
+	kernel=$debian/bzImage
+fi
 PATCHED=$OUT/qemu/7.2/build/qemu-system-x86_64
 start=$SECONDS
 
@@ -31,7 +37,7 @@ for test in test_report test_ways; do
 	python3 -B "$HERE/$test.py" 2>"$OUT/.demo-test" || die "lab/demo/$test.py fails" "$(cat "$OUT/.demo-test")"
 done
 lock demo
-rm -rf "$DIR"
+mkdir -p "$DIR"
 
 # All that a run starts is a child of what is started here, which ends it; a signal to this script goes on to those.
 children=()
@@ -56,35 +62,47 @@ finish() {
 	die "$2 did not end well (status $rc)" "Logs: $1"
 }
 
-# The VMM of a run, and its arguments.
+# The QEMU of a run.
+qemu_of() { if [ "$1" = patched ]; then echo "$PATCHED"; else command -v qemu-system-x86_64; fi; }
+
+# The VMM of a run as its hosts have it, and its arguments.
 vmm_of() {
-	case $1 in
-	patched) echo "$PATCHED" -global kvmclock.guest-tsc=on ;;
-	*) command -v qemu-system-x86_64 ;;
-	esac
+	if [ "$debian" ]; then echo "/bin/qemu -L /usr/share/qemu"; else qemu_of "$1"; fi
+	[ "$1" != patched ] || echo "-global kvmclock.guest-tsc=on"
 }
 
-# The modules of its KVM.
-tree_of() { if [ "$1" = stock ]; then echo "$STOCK"; else echo "$OURS"; fi; }
+# images NAME: of a run.
+images() {
+	local kvm=ours
+	[ "$1" != stock ] || kvm=stock
+	if [ "$debian" ]; then
+		"$HERE/images.sh" debian "$DIR/$1" "$kvm" "$(qemu_of "$1")"
+	else
+		"$HERE/images.sh" "$TREES/$kvm" "$DIR/$1"
+	fi
+}
 
 migration() {
-	local name
+	local name number=0
+	rm -rf "$DIR"/{stock,ours,patched,demo.tsv,demo.txt,clock.png,clock.svg}
 	for name in "${runs[@]}"; do
+		number=$((number + 1))
+		info "$name, $number of ${#runs[@]}: two hosts boot, a guest goes there and back; about two minutes"
 		mkdir -p "$DIR/$name"
-		info "$name: making the images"
-		"$HERE/images.sh" "$(tree_of "$name")" "$DIR/$name"
+		images "$name"
 		# shellcheck disable=SC2046 # words of their own
-		begin 420 "$HERE/migrate.py" "$DIR/$name" "$kernel" $(vmm_of "$name")
+		begin 960 "$HERE/migrate.py" "$DIR/$name" "$kernel" $(vmm_of "$name")
 		finish "$DIR/$name" "the run $name"
 	done
 	python3 "$HERE/report.py" "$DIR" "${runs[@]}" || failed=1
 	if [ -f "$DIR/demo.tsv" ]; then
 		gnuplot -e "dir = '$DIR'" -e "runs = '${runs[*]}'" "$HERE/plot.gp"
-		info "picture: ${DIR#"$PWD"/}/clock.png and clock.svg; numbers: demo.tsv; logs beside them"
+		info "numbers: ${DIR#"$PWD"/}/demo.tsv; logs beside them"
 	fi
 }
 
 ways() {
+	rm -rf "$DIR"/{ways,ways.tsv,ways.txt}
 	mkdir -p "$DIR/ways"
 	info "ways: making the images"
 	"$HERE/images.sh" ways "$DIR/ways"
@@ -107,12 +125,11 @@ live_update() {
 }
 
 failed=0
-for name in "${parts[@]}"; do
-	case $name in
-	migration) migration ;;
-	ways) ways ;;
-	*) die "DEMO_PARTS: $name" "Known: migration, ways" ;;
-	esac
-	info "$name: $(clock_text $((SECONDS - start))) since the start"
-done
+case $part in
+migration) migration ;;
+ways) ways ;;
+*) die "part $part" "Known: migration, ways" ;;
+esac
+info "$part: done in $(clock_text $((SECONDS - start)))"
+[ ! -f "$DIR/clock.png" ] || [ "$part" != migration ] || info "the picture: $DIR/clock.png"
 exit $failed

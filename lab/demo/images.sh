@@ -3,12 +3,15 @@
 # hosts (busybox, the KVM modules, and the guest: its kernel is the hosts' own).
 #
 #   lab/demo/images.sh TREE DIRECTORY     KVM's modules are those of TREE
+#   lab/demo/images.sh debian DIRECTORY KVM QEMU
+#                                         Debian's kernel (lab/demo/kernel.sh), with the modules KVM of it, stock or ours; the host has
+#                                         no other programs than busybox and this QEMU, and needs no file of the machine
 #   lab/demo/images.sh ways DIRECTORY     for lab/demo/ways.py: mainline's and our modules, and the tool kvmclock
 #   lab/demo/images.sh qemu DIRECTORY     for vmm/qemu/tests/: mainline's and our modules, a guest, a disk for its snapshots
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo
-tree=$1 dir=$2 tools=$OUT/$BASE/tools
+tree=$1 dir=$2 tools=$OUT/$BASE/tools kernel=$STOCK/arch/x86/boot/bzImage
 
 need gcc cpio gzip busybox
 
@@ -25,7 +28,7 @@ guest() {
 	skeleton "$dir/guest" "$1"
 	cp "$dir/clockwatch" "$dir/guest/"
 	pack "$dir/guest" "$dir/host/guest/guest.gz"
-	cp "$STOCK/arch/x86/boot/bzImage" "$dir/host/guest/"
+	cp "$kernel" "$dir/host/guest/"
 }
 
 # pack DIR FILE: owned by root, whoever packs it
@@ -43,6 +46,27 @@ modules() {
 	done
 }
 
+# with_libraries PROGRAM: it, as /bin/qemu of the host, and the libraries that it is linked with, at their places.
+with_libraries() {
+	local file
+	install -D "$1" "$dir/host/host/bin/qemu"
+	ldd "$1" | grep -oE '/[^ ]+' | while read -r file; do
+		install -D "$file" "$dir/host/host$file"
+	done
+}
+
+# The root of a host that has none of the machine's files: busybox, QEMU, its firmware.
+own_root() {
+	local root=$dir/host/host file
+	mkdir -p "$root"/{bin,proc,sys,dev,run,tmp}
+	cp "$(command -v busybox)" "$root/bin/"
+	busybox --list | grep -vx busybox | while read -r file; do ln -s busybox "$root/bin/$file"; done
+	with_libraries "$1"
+	for file in seabios/bios-256k.bin qemu/kvmvapic.bin qemu/linuxboot_dma.bin; do
+		install -D -m 644 "/usr/share/$file" "$root/usr/share/qemu/$(basename "$file")"
+	done
+}
+
 # compile NAME: for this machine, for a host, and for a guest
 compile() { gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$1" "$HERE/$1.c"; }
 
@@ -56,6 +80,12 @@ case $tree in
 ways | qemu)
 	modules "$STOCK" "$dir/host/guest/stock"
 	modules "$OURS" "$dir/host/guest/ours"
+	;;
+debian)
+	kernel=$OUT/$BASE/debian/bzImage
+	cp -r "$OUT/$BASE/debian/$3" "$dir/host/kvm"
+	cp -r "$OUT/$BASE/debian/common" "$dir/host/"
+	own_root "$4"
 	;;
 *) modules "$tree" "$dir/host/kvm" ;;
 esac

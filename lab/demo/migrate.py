@@ -27,7 +27,7 @@ from hosts import ADDRESS, DemoError, Lab, TimedHost, now_ns, run_lab
 PERIOD_NS = 20_000_000      # between two requests
 RETRY_NS = 400_000_000      # when a request went to a guest that has left
 STAY_S = 8                  # on each host, before, between and after the hops
-HOP_LIMIT_S = 120
+HOP_LIMIT_S = 300
 MIGRATION_PORT = 4444       # in the network of the two hosts; the physical machine never sees it
 
 

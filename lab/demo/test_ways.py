@@ -247,6 +247,35 @@ class WaysTest(unittest.TestCase):
                 run.find(way, kvm)[end]["guest"][name] = 3
                 self.assert_passes(run)
 
+    def shown(self, run):
+        """The rows of the table that is printed: hosts, kHz, way, steps back."""
+        _, text, _ = self.report(run)
+        rows = [line.split() for line in text.splitlines() if line.startswith(("stock ", "ours "))]
+        return {(r[0], " ".join(r[1:3]), r[3], r[4]): int(r[-2]) for r in rows}, len(rows)
+
+    def test_a_tsc_that_wraps_is_no_step_back(self):
+        key = ("stock", "Intel A->B", "43000", "documented")
+        run = Run()
+        run.find("documented", "stock", "Intel", "B", 43000)["restored"]["guest"].update(
+            tsc_back=2, tsc_back_max_cycles=(1 << 64) - 32)
+        self.assertEqual(self.shown(run)[0][key], 0)
+        run.find("documented", "stock", "Intel", "B", 43000)["restored"]["guest"]["tsc_back"] = 3
+        self.assertEqual(self.shown(run)[0][key], 1)
+        run.find("documented", "stock", "Intel", "B", 43000)["restored"]["guest"]["tsc_back_max_cycles"] = 32
+        self.assertEqual(self.shown(run)[0][key], 3)
+
+    def test_a_row_for_each_pair_of_hosts_of_its_own_name(self):
+        rows, lines = self.shown(Run())
+        self.assertEqual(len(rows), lines)
+        self.assertEqual(lines, sum(key[4] == 1 for key in planned()))
+        self.assertIn(("ours", "AMD A<->B", "2000000", "exact"), rows)
+
+    def test_the_worse_of_two_hops_is_shown(self):
+        run = Run()
+        run.hops["AMD", "stock", 0, "documented", 2, "B", "A"]["restored"]["guest"]["clock_back"] = 7
+        move(run.hops["AMD", "stock", 0, "documented", 2, "B", "A"], 5000)
+        self.assertEqual(self.shown(run)[0]["stock", "AMD A<->B", "2000000", "documented"], 7)
+
     def test_other_way_than_asked_for_fails(self):
         run = Run()
         run.find("exact")["restored"]["way"] = "offset"

@@ -79,7 +79,24 @@ class Row:
     line_ns: int = None         # the same, from the guest's old line to its new one, which begin at a whole ns each
     agree_ns: int = None        # what KVM_GET_CLOCK says, less what the guest computes
     back: dict = field(default_factory=dict)
+    wrapped: int = 0            # TSCs that have come to 2^64, and begun anew: no steps back
     readings: int = 0
+
+    @property
+    def steps(self):
+        return self.back["clock"] + self.back["tsc"] - self.wrapped
+
+    @property
+    def hosts(self):
+        """One name for both directions."""
+        source, target = sorted((self.hop.source, self.hop.target))
+        return f"{self.hop.lab} {source}<->{target}" if self.hop.lab == "AMD" and source != target else \
+            f"{self.hop.lab} {self.hop.source}->{self.hop.target}"
+
+    @property
+    def name(self):
+        """What stands in the table's first columns: no two rows have the same."""
+        return self.hop.kvm, self.hosts, self.hop.khz or self.hop.restored["source"]["tsc_khz"], self.hop.way
 
 
 def signed(cycles):
@@ -153,6 +170,8 @@ def count_back(row):
     guests = [row.hop.restored["guest"]] + ([row.hop.saved["guest"]] if row.hop.saved else [])
     row.back = {"clock": sum(g["clock_back"] for g in guests), "clock_ns": max(g["clock_back_max_ns"] for g in guests),
                 "tsc": sum(g["tsc_back"] for g in guests), "tsc_cycles": max(g["tsc_back_max_cycles"] for g in guests)}
+    # Each vCPU's TSC can do that once in what the tool watches.
+    row.wrapped = sum(min(g["tsc_back"], g["vcpus"]) for g in guests if g["tsc_back_max_cycles"] > 1 << 63)
     row.readings = sum(g["readings"] for g in guests)
 
 
@@ -311,18 +330,27 @@ CAPTIONS = (("KVM", "hosts", "guest's TSC", "way", "clock's error", "TSC's error
             ("", "", "kHz", "", "ns", "ns", "ns", "other, ns", "back", ""))
 
 
+def pairs(rows):
+    """Of the hops between two hosts, there and back, the one whose clock is further off."""
+    worst = {}
+    for row in rows:
+        if row.name not in worst or abs(row.clock_ns) > abs(worst[row.name].clock_ns):
+            worst[row.name] = row
+    return list(worst.values())
+
+
 def table(rows):
     lines, group = [TABLE.format(*caption) for caption in CAPTIONS], None
-    for row in rows:
+    for row in pairs(rows):
         hop = row.hop
         same = (hop.lab, hop.khz, hop.kvm, hop.lab == "Intel" and hop.target)
         if group not in (None, same):
             lines.append("")
         group = same
         bound = f"{row.bound_ns:,.0f}" if row.bound_ns else "0"
-        lines.append(TABLE.format(hop.kvm, f"{hop.lab} {hop.source}->{hop.target}", hop.restored["source"]["tsc_khz"], hop.way,
+        lines.append(TABLE.format(*row.name,
                                   number(row.clock_ns), number(row.tsc_ns), bound, number(row.relation_ns),
-                                  row.back["clock"] + row.back["tsc"], row.readings))
+                                  row.steps, row.readings))
     return "\n".join(line.rstrip() for line in lines + footer(rows))
 
 

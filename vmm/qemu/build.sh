@@ -27,7 +27,7 @@ configure() {
 	cp "$ROOT/vmm/qemu/devices.mak" "$TREE/configs/devices/x86_64-softmmu/kvmclock.mak"
 	"$TREE/configure" --cc='ccache gcc' --target-list=x86_64-softmmu --without-default-features --without-default-devices \
 		--with-devices-x86_64=kvmclock \
-		--enable-kvm --enable-tcg --enable-fdt=system --disable-docs --disable-tools --disable-guest-agent \
+		--enable-kvm --disable-tcg --disable-debug-info --enable-fdt=system --disable-docs --disable-tools --disable-guest-agent \
 		--disable-werror "${offline[@]}" --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 }
 

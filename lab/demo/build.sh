@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Fetch and build what `make demo` boots, the QEMU of the demo beside KVM's modules. Incremental.
+#
+# Where a base's binary kernel is this machine's release's, the hosts boot that one (kernel.sh); else the laboratory's, which is built.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+HERE=$ROOT/lab/demo LOG=$LOGS/demo-qemu.log
+
+qemu() { make -C "$ROOT" --no-print-directory qemu QEMU=7.2 VMM=; }
+
+modules() {
+	"$ROOT/lab/fetch.sh"
+	if "$HERE/base.sh" "$BASE"; then
+		"$ROOT/lab/apply.py" "$BASE"
+		"$HERE/kernel.sh"
+	else
+		"$ROOT/lab/build.sh" kernel
+		"$ROOT/lab/apply.py" "$BASE"
+		"$ROOT/lab/build.sh" ours
+	fi
+}
+
+# What ninja has last said of QEMU's build, if it has come that far.
+qemu_progress() { tail -n 1 "$LOGS/qemu-build.log" 2>/dev/null | grep -oE '^\[[0-9]+/[0-9]+\]' || tail -n 1 "$LOG"; }
+
+mkdir -p "$LOGS"
+info "the modules of KVM, stock and ours, for $BASE; QEMU with our series beside them (log: ${LOG#"$ROOT"/})"
+rm -f "$LOGS/qemu-build.log"
+qemu >"$LOG" 2>&1 &
+qemu=$!
+trap 'kill $qemu 2>/dev/null || true' EXIT
+modules
+start=$SECONDS
+while kill -0 $qemu 2>/dev/null; do
+	sleep 1
+	[ $(((SECONDS - start) % 20)) -ne 10 ] || info "QEMU with our series: $(qemu_progress)"
+done
+trap - EXIT
+wait $qemu || { tail -n 25 "$LOG" >&2; die "QEMU cannot be built" "Log: $LOG"; }
+info "all that the demo needs is built"
