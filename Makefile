@@ -47,6 +47,7 @@ DEMO_BASE = $(if $(filter command environment,$(firstword $(BASE_ORIGIN))),$(BAS
 
 .PHONY: demo
 demo: export override BASE := $(DEMO_BASE)
+demo: export SETUP := demo
 demo: setup ## migrate a Linux guest between two hosts and back, on mainline's KVM and on ours with a patched QEMU: a picture, out/demo/
 	@lab/demo/build.sh
 	@lab/demo/demo.sh migration
@@ -70,12 +71,12 @@ check-sanitize: build ## the fast tests on the AMD host under kernels with KCSAN
 	@lab/sanitize.sh
 
 .PHONY: check-deb
-check-deb: deb ## install, upgrade and remove the packages, and boot Debian's own kernels with them
+check-deb: setup deb ## install, upgrade and remove the packages, and boot Debian's own kernels with them
 	@packaging/selftests.sh $(RELEASE)
 	@packaging/check.sh $(RELEASE)
 
 .PHONY: check-deb-short
-check-deb-short: deb ## the same for one kernel of each base, without DKMS, and with few tests: some minutes
+check-deb-short: setup deb ## the same for one kernel of each base, without DKMS, and with few tests: some minutes
 	@packaging/selftests.sh $(RELEASE)
 	@packaging/check.sh $(RELEASE) short
 
@@ -112,6 +113,7 @@ bench-short: build ## the same for 1 to 64 vCPUs after a KVM_SET_CLOCK: no cost 
 ##@ Take it
 
 .PHONY: deb
+deb: export SETUP := deb
 deb: setup ## Debian packages for exact kernels of Debian, the library, the tool: out/deb/ (RELEASE=trixie)
 	@packaging/root.sh $(RELEASE)
 	@packaging/build.sh $(RELEASE)
@@ -125,6 +127,7 @@ qemu: setup ## QEMU with the series of vmm/qemu/: out/qemu/7.2/build/qemu-system
 	@vmm/qemu/build.sh
 
 .PHONY: series
+series: export SETUP := series
 series: apply ## export the series for git am: out/series/BASE/
 	@lab/series.sh
 
@@ -148,7 +151,7 @@ results: ## write lab/RESULTS.md and README's table from the last runs
 	@python3 -B lab/results.py
 
 .PHONY: lint
-lint: apply ## checkpatch, sparse, shellcheck, semantic patches all effective
+lint: stock apply ## checkpatch, sparse, shellcheck, semantic patches all effective
 	@lab/lint.sh
 
 .PHONY: series-check
@@ -170,11 +173,11 @@ stock: fetch ## build the base kernel and its KVM modules
 	@lab/build.sh kernel
 
 .PHONY: apply
-apply: $(if $(VMM),fetch,stock) ## apply the series to a copy of the base, out/BASE/ours
+apply: fetch ## apply the series to a copy of the base, out/BASE/ours
 	@lab/apply.py $(BASE)
 
 .PHONY: build
-build: apply ## build our KVM modules, the selftests and the tool
+build: stock apply ## build our KVM modules, the selftests and the tool
 	@lab/build.sh ours selftests tools
 
 .PHONY: clean

@@ -1,14 +1,26 @@
 #!/usr/bin/env bash
 # Install the Debian packages that lab/packages lists and the machine lacks. The only stage that needs root.
+# SETUP=series|deb|demo: only what that command needs.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-command -v apt-get >/dev/null ||
-	die "no apt-get here: set-up is for Debian and its kin" "Install by hand what lab/packages lists, then 'touch out/.setup'."
+case ${SETUP:-all} in
+all) wanted='#' ;;
+series) wanted=s ;;
+deb) wanted=d ;;
+demo) wanted=p ;;
+*) die "SETUP=$SETUP" "Known: series, deb, demo" ;;
+esac
+
+if ! command -v apt-get >/dev/null; then
+	warn "no apt-get here: what lab/packages lists has to be installed by hand; a stage that lacks a tool says which"
+	exit 0
+fi
 
 missing=()
-while read -r package _; do
+while read -r package who _; do
 	case $package in '' | '#'*) continue ;; esac
+	[ $wanted = '#' ] || [[ $who == *$wanted* ]] || continue
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
 done <"$ROOT/lab/packages"
 
