@@ -56,7 +56,7 @@ static void check_round_trip(const struct kvmclock_record *rec, const u8 *data, 
 	require(copy && length <= size + tai);
 	require(kvmclock_record_write(rec, copy, length - 1) == KVMCLOCK_E_SPACE);
 	require(!kvmclock_record_write(rec, copy, length));
-	if (get(data + 10, 2) == KVMCLOCK_VERSION_MINOR)
+	if (get(data + 10, 2) == KVMCLOCK_RECORD_MINOR)
 		require(length == size && !memcmp(copy, data, size));
 	else
 		require(!memcmp(copy + 16, data + 16, length - tai - RECORD_CRC - 16));

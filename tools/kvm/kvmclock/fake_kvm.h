@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause) */
 /*
  * A host with KVM, simulated as far as the library can tell: TSC, wall time, a VM
  * with a clock, vCPUs with TSC offsets.  Time passes by a fixed number of cycles

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause) */
 /*
  * What the parts of libkvmclock share.
  */
@@ -21,6 +21,10 @@ static_assert(sizeof(struct kvm_clock_data) == 48, "the ioctls' numbers encode t
 #ifndef KVM_CAP_BINARY_STATS_FD
 #define KVM_CAP_BINARY_STATS_FD	203
 #endif
+
+/* The version of the record's bytes, see record.c. */
+#define KVMCLOCK_RECORD_MAJOR	1
+#define KVMCLOCK_RECORD_MINOR	1
 
 /* tsc - offset is the same for all vCPUs: the scaled TSC of the host. */
 struct kvmclock_record_vcpu {

@@ -136,7 +136,7 @@ static int cmd_version(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	printf("kvmclock %d.%d\n", KVMCLOCK_VERSION_MAJOR, KVMCLOCK_VERSION_MINOR);
+	printf("kvmclock %s\n", kvmclock_version());
 	return EXIT_OK;
 }
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause) */
 /*
  * What <linux/kvm.h> has on a kernel with KVM_CLOCK_GUEST_TSC, and the headers of a
  * distribution may not have yet.  Include this one in its place; with newer headers it

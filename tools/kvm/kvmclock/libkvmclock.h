@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause) */
 /*
  * libkvmclock - move the time of a KVM guest from one kernel to another.
  *
@@ -57,8 +57,9 @@
  * Every function that returns int returns 0 or a negative KVMCLOCK_E_*, which
  * kvmclock_strerror() turns into a sentence; errno is the kernel's where it was
  * the kernel that refused.  On an error nothing has changed, apart from what a
- * function says.  The library has no state of its own: functions may be called
- * from any thread, but for one VM from one at a time.
+ * function says, and a record that was to be returned is NULL.  The library has no
+ * state of its own: functions may be called from any thread, but for one VM from one
+ * at a time.
  *
  * Sources: Documentation/virt/kvm/api.rst (KVM_GET_CLOCK, KVM_SET_CLOCK),
  * Documentation/virt/kvm/devices/vcpu.rst (KVM_VCPU_TSC_OFFSET),
@@ -74,8 +75,9 @@
 extern "C" {
 #endif
 
+/* Of the library; the record has a version of its own. */
 #define KVMCLOCK_VERSION_MAJOR	1
-#define KVMCLOCK_VERSION_MINOR	1
+#define KVMCLOCK_VERSION_MINOR	2
 
 /* More vCPUs than any KVM has; records with more are refused. */
 #define KVMCLOCK_MAX_VCPUS	65536
@@ -295,6 +297,9 @@ void kvmclock_record_info(const struct kvmclock_record *rec, struct kvmclock_inf
 /* TSC of vCPU @i minus that of vCPU 0, in cycles; 0 if there is no such vCPU. */
 int64_t kvmclock_record_skew(const struct kvmclock_record *rec, uint32_t i);
 void kvmclock_record_free(struct kvmclock_record *rec);
+
+/* Version of the library that runs, as "1.2"; the header's is that of the one built with. */
+const char *kvmclock_version(void);
 
 /* Words for a person; never NULL.  A note is one bit of kvmclock_report.notes. */
 const char *kvmclock_strerror(int error);

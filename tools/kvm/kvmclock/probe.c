@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * What this kernel's KVM offers, and a new VM's preparation.
  */

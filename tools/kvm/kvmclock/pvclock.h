@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause) */
 /*
  * struct pvclock_vcpu_time_info, which the headers of a distribution may not have:
  * what the guest reads, and what KVM_SET_CLOCK_GUEST takes.

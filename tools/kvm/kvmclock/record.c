@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * The record of a VM's time in bytes.  Little-endian, without padding:
  *
@@ -137,8 +137,8 @@ static void put_header(uint8_t *p, const struct kvmclock_record *rec)
 {
 	memset(p, 0, RECORD_HEADER);
 	memcpy(p, magic, sizeof(magic));
-	put(p + 8, 2, KVMCLOCK_VERSION_MAJOR);
-	put(p + 10, 2, KVMCLOCK_VERSION_MINOR);
+	put(p + 8, 2, KVMCLOCK_RECORD_MAJOR);
+	put(p + 10, 2, KVMCLOCK_RECORD_MINOR);
 	put(p + 12, 4, kvmclock_record_size(rec));
 	put(p + 16, 4, rec->nr_vcpus);
 	put(p + 20, 4, rec->flags);
@@ -202,7 +202,7 @@ static int check_version(const uint8_t *p)
 {
 	unsigned int major = get(p + 8, 2);
 
-	if (major > KVMCLOCK_VERSION_MAJOR)
+	if (major > KVMCLOCK_RECORD_MAJOR)
 		return KVMCLOCK_E_VERSION;
 
 	return major ? 0 : KVMCLOCK_E_CORRUPT;
@@ -222,7 +222,7 @@ static int check_length(const uint8_t *p, size_t size)
 		return KVMCLOCK_E_CORRUPT;
 
 	need = RECORD_HEADER + vcpus * RECORD_VCPU + (minor ? RECORD_TAI : 0) + RECORD_CRC;
-	if (size < need || (size > need && minor <= KVMCLOCK_VERSION_MINOR))
+	if (size < need || (size > need && minor <= KVMCLOCK_RECORD_MINOR))
 		return KVMCLOCK_E_CORRUPT;
 
 	return 0;
@@ -257,6 +257,7 @@ KVMCLOCK_PUBLIC int kvmclock_record_read(const void *buf, size_t size, struct kv
 	struct kvmclock_record *rec;
 	int r;
 
+	*out = NULL;
 	r = check_frame(buf, size);
 	r = r ?: check_version(buf);
 	r = r ?: check_length(buf, size);

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * Save a VM's time.
  */
@@ -130,10 +130,13 @@ KVMCLOCK_PUBLIC int kvmclock_save(const struct kvmclock_vm *vm, uint32_t flags,
 	uint32_t usable;
 	int r;
 
+	if (!out)
+		return KVMCLOCK_E_ARGUMENT;
+	*out = NULL;
 	r = kvmclock_check_vm(vm);
 	if (r)
 		return r;
-	if (!vm->nr_vcpus || flags & ~SAVE_FLAGS || !out)
+	if (!vm->nr_vcpus || flags & ~SAVE_FLAGS)
 		return KVMCLOCK_E_ARGUMENT;
 
 	r = kvmclock_opt_in(vm, flags, !(flags & KVMCLOCK_SAVE_NO_GUEST_TSC), &usable);

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * Words for what the library returns.
  */
@@ -102,4 +102,12 @@ KVMCLOCK_PUBLIC const char *kvmclock_note_name(uint32_t note)
 KVMCLOCK_PUBLIC const char *kvmclock_note_text(uint32_t note)
 {
 	return note_known(note) ? notes[__builtin_ctz(note)].text : "unknown";
+}
+
+#define STRING(x)	#x
+#define VERSION(major, minor)	STRING(major) "." STRING(minor)
+
+KVMCLOCK_PUBLIC const char *kvmclock_version(void)
+{
+	return VERSION(KVMCLOCK_VERSION_MAJOR, KVMCLOCK_VERSION_MINOR);
 }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * Unit test of examples/vmm.c, and of the library beside it, on simulated kernels: who
  * restores the TSCs, for each kind of source and destination.  These are the cells of the

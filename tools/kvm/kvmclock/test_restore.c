@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * Unit test of probing, saving and restoring, on simulated kernels: what they
  * offer, what goes wrong in them, and what must be as before if it does.
@@ -255,6 +255,88 @@ static void test_save(int kernel, const char *name)
 	tap_ok(!from.offset_writes && !from.msr_writes && !from.clock_writes,
 	       "%s: save writes nothing", name);
 	kvmclock_record_free(rec);
+}
+
+static void test_save_error(const char *name, struct fake_kvm *from, uint32_t flags,
+			    uint32_t nr_vcpus, int expect)
+{
+	struct kvmclock_record *rec = (void *)from;
+	struct side side;
+	int r;
+
+	use(&side, from, nr_vcpus);
+	from->nr_vcpus = nr_vcpus;
+	r = kvmclock_save(&side.vm, flags, &rec);
+	tap_ok(r == expect && !rec, "save, %s: %s, no record", name, kvmclock_strerror(r));
+}
+
+static void test_save_errors(void)
+{
+	struct fake_kvm ours = source(OURS), stock = source(STOCK), none = source(0);
+
+	test_save_error("no vCPU", &ours, 0, 0, KVMCLOCK_E_ARGUMENT);
+	test_save_error("unknown flag", &ours, 1, 1, KVMCLOCK_E_ARGUMENT);
+	test_save_error("no capability", &none, 0, 1, KVMCLOCK_E_UNSUPPORTED);
+	test_save_error("stock is not monotonic", &stock, KVMCLOCK_MONOTONIC, 1,
+			KVMCLOCK_E_UNSUPPORTED);
+	stock.wrong_ratio = true;
+	stock.vm_khz = 1500000;
+	stock.tsc = 1ULL << 62;
+	test_save_error("wrong ratio", &stock, 0, 1, KVMCLOCK_E_SCALE);
+	ours.enable_cap_errno = EPERM;
+	test_save_error("monotonic is refused", &ours, KVMCLOCK_MONOTONIC, 1, KVMCLOCK_E_KERNEL);
+	fake_set_clock(&ours, 1ULL << 63);
+	test_save_error("clock out of range", &ours, 0, 1, KVMCLOCK_E_RANGE);
+}
+
+/* A VM that may not opt in has what a kernel has that knows nothing to opt in to. */
+static void test_refused(void)
+{
+	struct fake_kvm ours = source(OURS), other = destination(OURS);
+	struct kvmclock_record *rec;
+	struct kvmclock_report rep;
+	struct kvmclock_info info;
+	struct side side;
+	int r;
+
+	ours.enable_cap_errno = EPERM;
+	use(&side, &ours, 0);
+	tap_ok(!kvmclock_prepare(&side.vm, 1500000, 0) && ours.vm_khz == 1500000 && !ours.opt_in,
+	       "opt-in refused: prepare");
+	tap_ok(kvmclock_prepare(&side.vm, 0, KVMCLOCK_MONOTONIC) == KVMCLOCK_E_KERNEL &&
+	       errno == EPERM, "opt-in refused: not monotonic");
+
+	ours = source(OURS);
+	ours.enable_cap_errno = EPERM;
+	rec = saved(&ours, 2, 300);
+	if (!tap_ok(rec, "opt-in refused: save"))
+		return;
+	kvmclock_record_info(rec, &info);
+	tap_ok(!(info.flags & KVMCLOCK_GUEST_TSC) && !info.sample_ns,
+	       "opt-in refused: as stock saves");
+
+	other.enable_cap_errno = EPERM;
+	r = restored(&other, rec, KVMCLOCK_WAY_EXACT, 2, &rep);
+	tap_ok(r == KVMCLOCK_E_UNSUPPORTED && !other.clock_writes, "opt-in refused: not exact");
+	r = restored(&other, rec, KVMCLOCK_WAY_SAME_HOST, 2, &rep);
+	tap_ok(r == KVMCLOCK_E_UNSUPPORTED && !other.clock_writes,
+	       "opt-in refused: not same host");
+
+	other = destination(OURS);
+	other.enable_cap_errno = EPERM;
+	r = restored(&other, rec, KVMCLOCK_WAY_OFFSET, 2, &rep);
+	tap_ok(!r && near(clock_error(&other, rec), 0, 10) &&
+	       near(relation_error(&other, rec, 1), 0, 3) && skews_kept(&other, rec),
+	       "opt-in refused: by offsets");
+	kvmclock_record_free(rec);
+}
+
+static void test_version(void)
+{
+	char header[16];
+
+	snprintf(header, sizeof(header), "%d.%d", KVMCLOCK_VERSION_MAJOR, KVMCLOCK_VERSION_MINOR);
+	tap_ok(!strcmp(kvmclock_version(), header), "version %s", kvmclock_version());
 }
 
 /* What holds for @way: errors of clock, of relation, in ns. */
@@ -769,11 +851,14 @@ static void test_guest_refused(int error, const char *name)
 
 int main(void)
 {
+	test_version();
 	test_probe();
 	test_prepare();
 	test_save(OURS, "ours");
 	test_save(STOCK, "stock");
 	test_save(ANCIENT, "ancient");
+	test_save_errors();
+	test_refused();
 	test_moves();
 	test_documented();
 	test_same_host();

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause) */
+/* SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause) */
 /*
  * The rest of the VMM of the examples, which is not about time: a VM with memory and
  * vCPUs, whose guest reads its TSC and comes back.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: (LGPL-2.1 OR BSD-2-Clause)
+// SPDX-License-Identifier: (LGPL-2.1-only OR BSD-2-Clause)
 /*
  * How a VMM moves the time of its guest, by KVM's ioctls alone.  vmm-lib.c does the same
  * with libkvmclock; why it is done so is in Documentation/virt/kvm/x86/kvmclock-vmm.rst.
