@@ -12,9 +12,12 @@ DL=$WORKDIR/dl
 TMP=$STOCK.tmp
 APT=$WORKDIR/apt
 
+# GOALS is what make was asked for.
 own_tree_hint() {
-	printf 'Use a tree that you have: make KERNEL=/path/to/linux-%s' "$BASE"
+	printf 'Use a tree that you have: make %s BASE=%s KERNEL=/path/to/linux-%s' "${GOALS:-check}" "$BASE" "$BASE"
 }
+
+of_base() { sed -n "s/^$1=//p" "$BASEDIR/base"; }
 
 # A field of the record that the base's repository keeps; base.txt is a copy of it.
 recorded() { sed -n "s/^$1: //p" "$STOCK/.git/base.txt"; }
@@ -32,6 +35,31 @@ have_base() {
 package_field() { { private_apt apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null || true; } | sed -n "s/^$1: //p"; }
 
 newest_source() { { private_apt apt-cache showsrc "$PACKAGE" 2>/dev/null || true; } | sed -n 's/^Version: //p' | sort -V | tail -n 1; }
+
+# The version that was tested, where no suite has the package any more: by its name, from a mirror's pool, or as it once was.
+find_tested() {
+	local deb place
+	VERSION=$(of_base tested) SHA256=$(of_base sha256)
+	[ -n "$VERSION" ] || return 1
+	deb=$DL/${PACKAGE}_${VERSION}.deb
+	mkdir -p "$DL"
+	if good_deb "$deb"; then return; fi
+	for place in $(mirrors "$SUITE") $(of_base snapshot); do
+		info "$SUITE has no $PACKAGE: trying version $VERSION at $place"
+		if private_apt /usr/lib/apt/apt-helper download-file "$place/pool/$(of_base pool)/${PACKAGE}_${VERSION}_all.deb" \
+			"$deb" "SHA256:$SHA256" >"$LOGS/fetch-download.log" 2>&1 && good_deb "$deb"; then return; fi
+		rm -f "$deb"
+	done
+	VERSION=''
+	return 1
+}
+
+# What was tested is one version; the series may not apply to a newer one, and nobody has seen it pass.
+compare_tested() {
+	local tested
+	tested=$(of_base tested)
+	[ -z "$tested" ] || [ "$VERSION" = "$tested" ] || warn "$PACKAGE is $VERSION; $tested is what was tested"
+}
 
 # The newest patch level of the package that the mirrors have.
 find_package() {
@@ -51,9 +79,10 @@ find_package() {
 		fi
 		[ -z "$VERSION" ] || return 0
 	done
+	find_tested && return
 	[ ${#read[@]} -gt 0 ] ||
 		die "suite $SUITE, for package $PACKAGE, cannot be read from any mirror: ${tried[*]}" \
-		    "Run the same command again with a network, or: $(own_tree_hint)"
+		    "Run the same command again with a network." "$(own_tree_hint)"
 	die "package $PACKAGE is not in suite $SUITE of the mirrors tried: ${read[*]}" "$(own_tree_hint)"
 }
 
@@ -158,7 +187,7 @@ lock "fetch-$BASE"
 ! have_base || exit 0
 
 need git make tar xz dpkg apt-get apt-cache sha256sum
-SUITE=$(sed -n 's/^suite=//p' "$BASEDIR/base") PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
+SUITE=$(of_base suite) PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
 if grep -q '^source=' "$BASEDIR/base"; then KIND="deb-src"; else KIND="deb"; fi
 rm -rf "$TMP" "$TMP.deb" "$STOCK"
 need_disk 4 "$OUT"
@@ -171,6 +200,7 @@ if [ -n "$KERNEL" ]; then
 	VERSION=$(version_of_tree)
 else
 	find_package
+	compare_tested
 	if [ "$KIND" = deb ]; then
 		download
 		unpack
