@@ -79,27 +79,46 @@ selftests_arch() {
 
 clock_text() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
+# progress LOG TOTAL SECONDS: how far a command is: what ninja says of itself, or the log's lines against those of the last good run,
+# and how long the rest will take if it goes on like that.
+progress() {
+	local lines percent=0 left=''
+	lines=$(wc -l <"$1")
+	if [[ $(tail -n 1 "$1") =~ ^\[([0-9]+)/([0-9]+)\] ]]; then
+		percent=$((BASH_REMATCH[1] * 100 / BASH_REMATCH[2]))
+	elif [ "$2" -gt 0 ]; then
+		percent=$((lines < $2 ? lines * 100 / $2 : 99))
+	else
+		echo "$lines lines"
+		return
+	fi
+	[ $percent -lt 5 ] || left=", about $(clock_text $(($3 * (100 - percent) / percent))) left"
+	echo "$percent %$left"
+}
+
 # try LABEL LOG COMMAND...: run a long command with all its output in LOG, and return its exit status. Shows what runs, how
-# far (lines of the log against those of the last good run) and how long: once a second on a terminal, every 30 s otherwise.
+# far and how long: once a second on a terminal, after 10 s and every 30 s otherwise.
 try() {
-	local label=$1 log=$2 start=$SECONDS pid rc=0 lines last='' next=30 total=0 expect
+	local label=$1 log=$2 start=$SECONDS pid rc=0 last='' next=10 total=0 expect
 	shift 2
 	mkdir -p "$(dirname "$log")"
 	expect=$OUT/cache/expect/$(basename "$log")
-	[ ! -f "$expect" ] || total=$(cat "$expect")
+	if [ -f "$expect" ]; then
+		total=$(cat "$expect")
+	else
+		total=$(awk -v name="$(basename "$log")" '$1 == name { print $2 }' "$ROOT/lab/expect")
+	fi
 	info "$label"
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
 	while kill -0 $pid 2>/dev/null; do
 		sleep 1
-		lines=$(wc -l <"$log")
-		last="$lines lines"
-		if [ "$total" -gt 0 ]; then last="$((lines < total ? lines * 100 / total : 99)) %"; fi
+		last=$(progress "$log" "${total:-0}" $((SECONDS - start)))
 		if [ -t 1 ]; then
-			printf '\r[%s] %s: %s, %s ' "$STAGE" "$label" "$last" "$(clock_text $((SECONDS - start)))"
+			printf '\r\033[K[%s] %s: %s, %s ' "$STAGE" "$label" "$last" "$(clock_text $((SECONDS - start)))"
 		elif [ $((SECONDS - start)) -ge $next ]; then
 			info "$label: $last, $(clock_text $((SECONDS - start)))"
-			next=$((next + 30))
+			next=$((next < 30 ? 30 : next + 30))
 		fi
 	done
 	[ ! -t 1 ] || printf '\r\033[K'

@@ -20,12 +20,15 @@ modules() {
 	fi
 }
 
-# What ninja has last said of QEMU's build, if it has come that far.
-qemu_progress() { tail -n 1 "$LOGS/qemu-build.log" 2>/dev/null | grep -oE '^\[[0-9]+/[0-9]+\]' || tail -n 1 "$LOG"; }
+# How far QEMU is.
+qemu_progress() {
+	if [ -s "$LOGS/qemu-build.log" ]; then progress "$LOGS/qemu-build.log" 0 $((SECONDS - began)); else tail -n 1 "$LOG"; fi
+}
 
 mkdir -p "$LOGS"
 info "the modules of KVM, stock and ours, for $BASE; QEMU with our series beside them (log: ${LOG#"$ROOT"/})"
 rm -f "$LOGS/qemu-build.log"
+began=$SECONDS
 qemu >"$LOG" 2>&1 &
 qemu=$!
 trap 'kill $qemu 2>/dev/null || true' EXIT
@@ -33,7 +36,7 @@ modules
 start=$SECONDS
 while kill -0 $qemu 2>/dev/null; do
 	sleep 1
-	[ $(((SECONDS - start) % 20)) -ne 10 ] || info "QEMU with our series: $(qemu_progress)"
+	[ $(((SECONDS - start) % 30)) -ne 10 ] || info "QEMU with our series: $(qemu_progress)"
 done
 trap - EXIT
 wait $qemu || { tail -n 25 "$LOG" >&2; die "QEMU cannot be built" "Log: $LOG"; }
