@@ -7,7 +7,7 @@ soft = "#777777"
 colours = "#1f6fb4 #c2561a #4a8f3c #7b4fa3"
 
 set encoding utf8
-set terminal pngcairo size 900,560 font "DejaVu Sans,11"
+set terminal pngcairo size 1100,560 font "DejaVu Sans,11"
 set border 3 linewidth 1 linecolor rgb soft
 set tics nomirror out scale 0.5 textcolor rgb ink
 set grid ytics linetype 1 linewidth 0.6 linecolor rgb "#ebebeb"
@@ -25,6 +25,21 @@ rows(kvm, name) = sprintf("< awk -F'\t' '$1 == \"%s\" && $2 == \"%s\" && $4 > 0 
 kept(cases, kvm) = system(sprintf("for c in %s; do awk -F'\t' -v c=$c -v k=%s '$1 == k && $2 == c && $4 > 0 { print c; exit }' '%s'; done", \
 	cases, kvm, data))
 
+# What a case is, in words.
+words_set_clock = "KVM_SET_CLOCK itself"
+words_set_first = "first KVM_RUN after it, of the first vCPU"
+words_set_other = "first KVM_RUN after it, of another vCPU"
+words_set_all = "first KVM_RUN after it, of all together"
+words_guest_tsc_adjust = "the guest writes TSC_ADJUST"
+words_guest_tsc = "the guest writes its TSC"
+words_set_msrs_tsc = "KVM_SET_MSRS of IA32_TSC on all"
+words_tsc_offset_moved = "another KVM_VCPU_TSC_OFFSET on all"
+words_run = "KVM_RUN, nothing pending"
+words_get_clock = "KVM_GET_CLOCK"
+words_create_vcpu = "KVM_CREATE_VCPU"
+words_guest_system_time = "the guest enables kvmclock"
+in_words(case) = value("words_" . case)
+
 groups = "set tsc create"
 title_set = "After a KVM_SET_CLOCK"
 cases_set = "set_clock set_first set_other set_all"
@@ -41,8 +56,8 @@ do for [group in groups] {
 		set output out . "/" . group . ".png"
 		set title value("title_" . group) . ": solid ours, dashed stock" textcolor rgb ink noenhanced
 		plot for [i = 1:words(ours)] rows("ours", word(ours, i)) with linespoints linewidth 2 pointtype 7 \
-				linecolor rgb word(colours, i) title "ours, " . word(ours, i) noenhanced, \
+				linecolor rgb word(colours, i) title "ours: " . in_words(word(ours, i)) noenhanced, \
 			for [i = 1:words(stock)] rows("stock", word(stock, i)) with linespoints linewidth 1.5 dashtype 2 \
-				pointtype 6 linecolor rgb word(colours, i) title "stock, " . word(stock, i) noenhanced
+				pointtype 6 linecolor rgb word(colours, i) title "stock: " . in_words(word(stock, i)) noenhanced
 	}
 }
