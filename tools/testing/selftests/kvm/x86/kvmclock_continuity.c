@@ -242,6 +242,7 @@ static void hyperv_page(struct kvmclock_vm *kc)
 {
 	vcpu_set_msr(kc->vcpu[0], HV_X64_MSR_REFERENCE_TSC, 0);
 	vcpu_set_msr(kc->vcpu[0], HV_X64_MSR_REFERENCE_TSC, spare_page(kc) | 1);
+	kc->tsc_page = addr_gpa2hva(kc->vm, spare_page(kc));
 }
 
 static void hyperv_page_prepare(struct kvmclock_vm *kc)
@@ -295,6 +296,7 @@ static void xen_time_info(struct kvmclock_vm *kc)
 		xen_attr(kc, i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO,
 			 spare_page(kc) + 3072 + 128 * i);
 	}
+	kc->xen_page = addr_gpa2hva(kc->vm, spare_page(kc) + 3072);
 }
 
 static void xen_tsc_unstable(struct kvmclock_vm *kc)

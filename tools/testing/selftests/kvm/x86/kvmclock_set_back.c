@@ -149,6 +149,8 @@ static bool looks_right(int i, s64 slack)
 	error = kvmclock_outside(linux_ns, low, high);
 	ok &= check(guest->kinds & BIT(KVMCLOCK_LINUX) && !error, "vCPU %d: off by %ld ns", i,
 		    error);
+	error = kvmclock_outside(guest->counter, low / 100, high / 100);
+	ok &= check(!kc.tsc_page || !error, "vCPU %d: Hyper-V's counter is off by %ld", i, error);
 	for (kind = 0; kind < KVMCLOCK_NR_FORMULAS; kind++) {
 		if (!(guest->kinds & BIT(kind)))
 			continue;
@@ -503,6 +505,8 @@ static bool test_added(u64 vcpus)
 	start();
 	set_back(&ways[0], vcpus);
 	i = kvmclock_vcpu_add(&kc);
+	if (has_hyperv())
+		vcpu_set_hv_cpuid(kc.vcpu[i]);
 	kvmclock_enable(&kc, i, 0);
 	ok = check(tsc_of(i) < FAR / 2, "TSC 0x%lx", tsc_of(i)) & looks_right(i, 1);
 	ok &= guests_are_right();
@@ -603,7 +607,8 @@ static bool test_restore_none(void)
 
 static const char *no_vcpu_clock(void)
 {
-	return kvm_check_cap(KVM_CAP_CLOCK_GUEST) ? NULL : "no KVM_CAP_CLOCK_GUEST";
+	return kvm_check_cap(KVM_CAP_CLOCK_GUEST) ? NULL :
+	       "this KVM has no KVM_CAP_CLOCK_GUEST";
 }
 
 static int get_line(int i, struct pvclock_vcpu_time_info *line)

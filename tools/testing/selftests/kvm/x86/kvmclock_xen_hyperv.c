@@ -125,6 +125,7 @@ static void xen_create(int mode)
 		xen_vcpu_attr(i, KVM_XEN_VCPU_ATTR_TYPE_VCPU_TIME_INFO,
 			      page_gpa(XEN_PAGE) + XEN_TIME_INFO(i));
 	}
+	kc.xen_page = page_hva(XEN_PAGE) + XEN_TIME_INFO(0);
 	kvmclock_settle(&kc);
 }
 

@@ -63,6 +63,8 @@ struct kvmclock_guest {
 	struct kvmclock_pages pages;
 	u64 reading[KVMCLOCK_NR_FORMULAS];
 	u64 kinds;
+	/* Hyper-V's counter, read after that, where its page is. */
+	u64 counter;
 };
 
 /*
@@ -164,6 +166,8 @@ static inline void kvmclock_guest_look(struct kvmclock_guest *guest)
 		guest->reading[kind] = formula->read(&view, tsc, guest->reading[kind]);
 		guest->kinds |= 1UL << kind;
 	}
+	if (guest->pages.hyperv)
+		guest->counter = kvmclock_hyperv_counter();
 }
 
 static inline void kvmclock_guest_do(struct kvmclock_guest *guest)
