@@ -29,10 +29,15 @@
  *
  * "T SEQ\n", which starts no threads, is answered with
  *
- *   T SEQ MONO, then per reading, in their order, VCPU TSC0 PAGE TSC1
+ *   T SEQ MONO, then per reading, in their order,
+ *   VCPU TSC0 PAGE TSC1 TIMESTAMP SYSTEM MUL SHIFT FLAGS
  *
  * one of each vCPU that is online, and of the first one again; PAGE is from
- * between the two readings of the TSC.
+ * between the two readings of the TSC, and the rest is what was in the pvclock
+ * page then, for others to compute from.
+ *
+ * "W MSR VALUE VCPU...", numbers as in C, writes a register of these vCPUs, and is
+ * not answered.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -111,35 +116,43 @@ static __u64 scale_delta(__u64 delta, __u32 mul)
 	return (delta >> 32) * mul + (((delta & 0xffffffff) * mul) >> 32);
 }
 
-static __u64 pvclock_read(const struct pvti *p)
+/* @seen gets what was in the page. */
+static __u64 pvclock_read(const struct pvti *p, struct pvti *seen)
 {
-	__u64 delta, ns;
 	__u32 version;
+	__u64 delta;
 
 	do {
 		version = p->version & ~1u;
 		barrier();
+		*seen = *p;
 		_mm_lfence();
-		delta = __rdtsc() - p->tsc_timestamp;
-		if (p->tsc_shift < 0)
-			delta >>= -p->tsc_shift;
-		else
-			delta <<= p->tsc_shift;
-		ns = p->system_time + scale_delta(delta, p->tsc_to_system_mul);
+		delta = __rdtsc() - seen->tsc_timestamp;
 		barrier();
 	} while (p->version != version);
-	return ns;
+	if (seen->tsc_shift < 0)
+		delta >>= -seen->tsc_shift;
+	else
+		delta <<= seen->tsc_shift;
+	return seen->system_time + scale_delta(delta, seen->tsc_to_system_mul);
+}
+
+static __u64 read_page(int cpu, struct pvti *seen)
+{
+	return pages ? pvclock_read(&pages[cpu], seen) : 0;
 }
 
 static __u64 read_clock(int clock, int cpu)
 {
+	struct pvti seen;
+
 	switch (clock) {
 	case RAW:
 		return posix_clock(CLOCK_MONOTONIC_RAW);
 	case MONO:
 		return posix_clock(CLOCK_MONOTONIC);
 	default:
-		return pages ? pvclock_read(&pages[cpu]) : 0;
+		return read_page(cpu, &seen);
 	}
 }
 
@@ -280,12 +293,13 @@ static void answer(FILE *out, unsigned long seq)
 static void answer_vcpu(FILE *out, int cpu)
 {
 	__u64 least = ~0ull, tsc0 = 0, tsc1 = 0, page = 0, before, now, after;
+	struct pvti seen = {}, line = {};
 	int i;
 
 	for (i = 0; i < TRIES; i++) {
 		before = __rdtsc();
 		_mm_lfence();
-		now = read_clock(PAGE, cpu);
+		now = read_page(cpu, &seen);
 		_mm_lfence();
 		after = __rdtsc();
 		if (after - before >= least)
@@ -295,8 +309,11 @@ static void answer_vcpu(FILE *out, int cpu)
 		tsc0 = before;
 		page = now;
 		tsc1 = after;
+		line = seen;
 	}
-	fprintf(out, " %d %llu %llu %llu", cpu, tsc0, page, tsc1);
+	fprintf(out, " %d %llu %llu %llu %llu %llu %u %d %u", cpu, tsc0, page, tsc1,
+		line.tsc_timestamp, line.system_time, line.tsc_to_system_mul,
+		line.tsc_shift, line.flags);
 }
 
 /* vCPUs come by hot plug, so that the number of them is none that was found once. */
@@ -313,6 +330,28 @@ static void answer_vcpus(FILE *out, unsigned long seq)
 	fputc('\n', out);
 	if (fflush(out))
 		die("answer");
+}
+
+/* The driver of the device has the vCPU itself write. */
+static void write_msr(int cpu, __u32 msr, __u64 value)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/cpu/%d/msr", cpu);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || pwrite(fd, &value, sizeof(value), msr) != sizeof(value))
+		die(path);
+	close(fd);
+}
+
+static void write_msrs(char *request)
+{
+	__u32 msr = strtoul(request, &request, 0);
+	__u64 value = strtoull(request, &request, 0);
+
+	while (*request == ' ')
+		write_msr(strtoul(request, &request, 0), msr, value);
 }
 
 static void start_watching(void)
@@ -347,6 +386,10 @@ static void serve(const char *port)
 		if (fgets(line, sizeof(line), in)) {
 			if (line[0] == 'T') {
 				answer_vcpus(out, strtoul(line + 1, NULL, 10));
+				continue;
+			}
+			if (line[0] == 'W') {
+				write_msrs(line + 1);
 				continue;
 			}
 			if (!watching)

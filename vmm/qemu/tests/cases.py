@@ -10,6 +10,22 @@ VMMS = {
     "patched": ("patched", "-global", "kvmclock.guest-tsc=on"),
     "count": ("patched", "-global", "kvmclock.guest-tsc=on", "-global", "kvmclock.count-pauses=on"),
     "freeze": ("patched", "-global", "kvmclock.guest-tsc=on", "-global", "kvmclock.count-pauses=off"),
+    # A machine type up to 2.8, as far as the clock goes: on the destination, QEMU itself computes it from the page, whose
+    # tsc_timestamp it compares with the TSC.
+    "old": ("debian", "-global", "kvmclock.x-mach-use-reliable-get-clock=off"),
+    # Guests that write their TSCs, and have armed deadlines of them meanwhile.
+    "deadline": ("patched", "-global", "kvmclock.guest-tsc=on", "-cpu", "qemu64,+tsc-adjust,+tsc-deadline"),
+    "hyperv": ("debian", "-cpu", "qemu64,hv-time"),
+}
+
+# What the guest writes to which of its vCPUs: register, value.
+IA32_TSC, TSC_ADJUST, REFERENCE_TSC = 0x10, 0x3b, 0x40000021
+HYPERV_PAGE = 0x6000000     # that the guest's kernel leaves alone
+WRITES = {
+    "write": (IA32_TSC, 1 << 44, (1,)),
+    "adjust": (TSC_ADJUST, 1 << 36, (0, 1)),
+    "set_back": (IA32_TSC, 1, (0, 1)),
+    "hyperv": (REFERENCE_TSC, HYPERV_PAGE | 1, (0,)),
 }
 
 # Policies: what the clocks gain against true time while QEMU has the guest stopped.
@@ -20,11 +36,12 @@ PAUSE = "as a pause"    # what QEMU has always done: the KVM clock stands still,
 LOST = "as today"       # a migration, or a snapshot: both lose time, and part
 RUNNING = "runs on"     # it was not stopped at all
 REBOOT = "reboot"       # the guest starts anew: its vCPUs agree, its KVM clock and TSC have not parted
+WROTE = "wrote"         # the guest has written its TSCs: the KVM clock goes on, and the TSCs are others
 
 
 @dataclass(frozen=True)
 class Step:
-    what: str           # pause, precopy, postcopy, refused, snapshot (in place), restart (from a snapshot), plug, reset
+    what: str           # pause, precopy, postcopy, refused, snapshot (in place), restart (from a snapshot), plug, reset; WRITES
     policy: str
     vmm: str = None     # on the destination of a migration; else the same again
 
@@ -37,6 +54,7 @@ class Case:
     vcpus: int
     vmm: str
     steps: tuple
+    arguments: str = ""     # of the guest's kernel, beside those of all
 
 
 def hops(policy, *vmms):
@@ -52,6 +70,9 @@ DEFAULTS = (
     Step("restart", FROZEN))
 TODAY = (Step("pause", PAUSE), Step("precopy", LOST), Step("postcopy", LOST), Step("snapshot", LOST))
 PLUG, RESET = Step("plug", RUNNING), Step("reset", REBOOT)
+WRITE, ADJUST, SET_BACK = (Step(what, WROTE) for what in ("write", "adjust", "set_back"))
+HYPERV = Step("hyperv", RUNNING)
+HOP = Step("precopy", COUNTED)
 
 CASES = (
     Case("ours-tsc-1", "ours", "tsc", 1, "debian",
@@ -64,8 +85,17 @@ CASES = (
     Case("stock-tsc-4", "stock", "tsc", 4, "patched", (*TODAY, PLUG)),
     Case("ours-kvm-clock-4", "ours", "kvm-clock", 4, "debian",
          (*TODAY, *hops(LOST, "patched"), *hops(COUNTED, "patched"), PLUG)),
+    # What a guest wrote to its TSCs stays: to one of them, to all, and below what the clock's line is drawn from.
+    Case("ours-written", "ours", "kvm-clock", 2, "deadline",
+         (WRITE, HOP, Step("snapshot", FROZEN), Step("restart", FROZEN), ADJUST, HOP, SET_BACK, HOP, RESET, HOP, PLUG),
+         # It is not to undo it, nor to sleep until a deadline that it has put off so.
+         "clearcpuid=tsc_adjust nohz=off"),
+    # TSCs that QEMU sets back in a reset, as those who compute with unsigned numbers see it.
+    Case("ours-old", "ours", "kvm-clock", 2, "old", (RESET, *hops(LOST, "old"))),
+    Case("ours-hyperv", "ours", "kvm-clock", 1, "hyperv", (HYPERV, RESET, HYPERV, SET_BACK, *hops(LOST, "hyperv")),
+         f"memmap=4K${HYPERV_PAGE:#x}"),
 )
-SHORT = ("ours-tsc-1",)     # for .ci/run
+SHORT = ("ours-tsc-1", "ours-old")  # for .ci/run
 
 
 def chosen(names):

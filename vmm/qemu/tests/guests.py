@@ -33,6 +33,7 @@ SLOW_BYTES = 8 << 20    # bandwidth until a migration is switched to postcopy
 HOP_LIMIT_S = 120
 CAPABILITIES = ("postcopy-ram", "return-path")
 SPARE = 1               # vCPUs to be plugged in
+FIELDS = 9              # of a vCPU in a reading, see lab/demo/clockwatch.c
 
 
 class TestHost(GuestHost):
@@ -59,6 +60,7 @@ class TestLab(MigrationLab):
     def __init__(self, nice, name):
         super().__init__(nice, name)
         self.programs, self.case, self.at = {}, None, None
+        self.has_hyperv_page = False
         self.readings, self.states = [], []
         self.steps = open("steps.jsonl", "w", encoding="ascii")
 
@@ -77,7 +79,7 @@ class TestLab(MigrationLab):
     def on_reading(self, fields, when):
         number, mono, *rest = fields
         self.readings.append({"number": number, "sent": self.sent[number], "received": when, "mono": mono,
-                              "vcpus": [rest[i:i + 4] for i in range(0, len(rest), 4)]})
+                              "vcpus": [rest[i:i + FIELDS] for i in range(0, len(rest), FIELDS)]})
 
     def read_clocks(self, vcpus):
         """From the guest where it is, until they bound the clocks well.
@@ -108,12 +110,12 @@ class TestLab(MigrationLab):
         program, *arguments = cases.VMMS[vmm]
         vcpus = self.case.vcpus
         self.vmm = (shlex.quote(self.programs[program]), *arguments, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
-                    f'-append "$arguments test.clocksource={self.case.clocksource}"',
+                    f'-append "$arguments test.clocksource={self.case.clocksource} "{shlex.quote(self.case.arguments)}',
                     "-machine hpet=off,vmport=off",     # our build has neither, and Debian's would send both
                     "-drive if=none,id=disk,format=qcow2,file=disk.qcow2")
 
     def begin(self, case):
-        self.case, self.at, self.hello = case, self.hosts["A"], None
+        self.case, self.at, self.hello, self.has_hyperv_page = case, self.hosts["A"], None, False
         for host in self.hosts.values():
             host.run(f"load_kvm {case.kvm}")
         self.use(case.vmm)
@@ -218,19 +220,42 @@ class TestLab(MigrationLab):
         self.at.ask("device_add", driver=free[0]["type"], id="plugged", **free[0]["props"])
 
     def reset(self, _vmm):
-        self.hello = None
+        self.hello, self.has_hyperv_page = None, False
         self.at.ask("system_reset")
         self.lab_hello()
+
+    def write(self, what):
+        """Have the guest write; what it is asked after that, it answers after that."""
+        register, value, vcpus = cases.WRITES[what]
+        for vcpu in vcpus[:self.case.vcpus]:
+            self.at.clock.send(f"W {register} {value} {vcpu}")
+        self.has_hyperv_page |= register == cases.REFERENCE_TSC
+
+    def tsc_offsets(self):
+        return [int(offset) for offset in self.at.output("tsc_offsets").split()]
+
+    def hyperv_page(self):
+        """Sequence, scale, offset."""
+        if not self.has_hyperv_page:
+            return None
+        said = self.at.ask("human-monitor-command", **{"command-line": f"xp /3gx {cases.HYPERV_PAGE:#x}"})
+        return [int(word, 16) for word in said.split() if word.startswith("0x")]
 
     def step(self, number, step, vmm, before):
         """What is read after it is what is before the next."""
         vcpus = self.case.vcpus
         self.states.clear()
-        getattr(self, step.what)(vmm)
+        offsets = [self.tsc_offsets()]
+        if step.what in cases.WRITES:
+            self.write(step.what)
+        else:
+            getattr(self, step.what)(vmm)
         self.stay(0.2)
         after = self.read_clocks(vcpus + SPARE if step.what == "plug" else vcpus)
+        offsets.append(self.tsc_offsets())
         print(json.dumps({"case": self.case.name, "step": number, "stopped": self.stopped(), "khz": self.khz,
-                          "before": before, "after": after}), file=self.steps, flush=True)
+                          "before": before, "after": after, "offsets": offsets, "hyperv": self.hyperv_page()}),
+              file=self.steps, flush=True)
         return after
 
     def run_case(self, case):
@@ -260,6 +285,7 @@ class TestLab(MigrationLab):
         self.programs = {"debian": debians, "patched": patched}
         for name, host in self.hosts.items():
             host.start(bzimage)
+            host.run("mount -t debugfs debugfs /sys/kernel/debug")
             self.progress.say(f"host {name} is up")
         for host in self.hosts.values():
             host.set_wall_clock()

@@ -7,7 +7,9 @@
 A reading bounds deviation = guest's clock - true time from both sides, [clock - received, clock - sent]. While a guest
 runs, it does not change (all hosts and guests were told one frequency), so that what all readings before a step allow
 together, and all after it, bound what was gained in between. By how much KVM clock and TSC parted is known much better:
-the one was read between two readings of the other.
+the one was read between two readings of the other. By how much the TSCs of the vCPUs differ, the host's KVM tells exactly.
+
+What Linux computes from a pvclock page is what each other guest must come to with it (FORMULAS), which computes otherwise.
 
 Prints a line a step, and "N passed, N failed, N skipped"; exits with 1 where something failed.
 """
@@ -25,6 +27,9 @@ EVENT_NS = 60 * MS      # by how much QEMU's STOP and RESUME come late, one more
 AGREE_NS = 20 * US      # between KVM clock and TSC, beside the readings' own width
 RATE_NS = 500 * US      # what truth and guest may part by within a step
 LOST_LEAST_NS = MS      # what a migration by QEMU's old ways loses at least
+WROTE_LEAST_NS = 1000 * MS  # by how much what a guest writes to a TSC sets it forward or back
+PVCLOCK_TSC_STABLE_BIT = 1
+HYPERV_NS = 100         # the unit of Hyper-V's reference time
 SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace:|\bRIP:|INFO: (possible|suspicious|task|rcu)|rcu: INFO|UBSAN|KASAN|"
                    r"Kernel panic|general protection|unchecked MSR|soft lockup")
 
@@ -57,25 +62,114 @@ def together(spans):
     return Span(min(low, high), max(low, high))
 
 
+@dataclass(frozen=True)
+class Page:
+    """A pvclock page, and what guests compute from it with a TSC."""
+    timestamp: int
+    system_ns: int
+    mul: int
+    shift: int
+    flags: int
+
+    def ns(self, delta):
+        scaled = delta >> -self.shift if self.shift < 0 else delta << self.shift
+        return self.system_ns + (scaled % 2 ** 64 * self.mul >> 32)
+
+    def linux(self, tsc):
+        """FreeBSD's libc, too: a difference modulo 2^64."""
+        return self.ns((tsc - self.timestamp) % 2 ** 64)
+
+    def openbsd(self, tsc):
+        """NetBSD, too: no time has passed while the TSC is not above that of the page."""
+        return self.ns(tsc - self.timestamp if tsc > self.timestamp else 0)
+
+    def old_qemu(self, tsc):
+        """As it asserts, for machine types up to 2.8."""
+        return self.ns(tsc - self.timestamp) if self.timestamp <= tsc else None
+
+
+FORMULAS = ("openbsd", "old_qemu")
+
+
+def hyperv(page, tsc):
+    """In ns, by what is in Hyper-V's reference TSC page."""
+    _, scale, offset = page
+    return ((tsc * scale >> 64) + offset) % 2 ** 64 * HYPERV_NS
+
+
+@dataclass(frozen=True)
+class VcpuReading:
+    number: int
+    tsc0: int
+    clock: int      # read between the TSCs
+    tsc1: int
+    page: Page
+
+    @classmethod
+    def of(cls, fields):
+        return cls(*fields[:4], Page(*fields[4:]))
+
+
+def vcpus(reading):
+    return [VcpuReading.of(fields) for fields in reading["vcpus"]]
+
+
+def pages_for(vcpu, first):
+    """Those that guests read on a vCPU: its own, and the first one's where they are told that all TSCs are the same."""
+    return [vcpu.page, first.page] if first.page.flags & PVCLOCK_TSC_STABLE_BIT else [vcpu.page]
+
+
+def disagree(reading):
+    """Who computes another clock than Linux."""
+    found = vcpus(reading)
+    for vcpu in found:
+        if not vcpu.page.linux(vcpu.tsc0) <= vcpu.clock <= vcpu.page.linux(vcpu.tsc1):
+            yield f"vCPU {vcpu.number} shows {vcpu.clock}, which is not what is in its page"
+        for page in pages_for(vcpu, found[0]):
+            for formula in FORMULAS:
+                if getattr(page, formula)(vcpu.tsc0) != page.linux(vcpu.tsc0):
+                    yield f"{formula} on vCPU {vcpu.number}: TSC {vcpu.tsc0:,}, and the page is of TSC {page.timestamp:,}"
+
+
+def hyperv_disagrees(reading, page):
+    """Hyper-V's page is the first vCPU's."""
+    first = vcpus(reading)[0]
+    if not page[0]:
+        yield "Hyper-V's page is not valid"
+    elif not hyperv(page, first.tsc0) - HYPERV_NS <= first.clock <= hyperv(page, first.tsc1) + 2 * HYPERV_NS:
+        yield f"Hyper-V's page: {(hyperv(page, first.tsc0) - first.clock) / MS:+,.3f} ms from the KVM clock"
+
+
 @dataclass
 class Clocks:
     """What some readings say together: deviations from true time in ns, and how far apart things are."""
     clock: Span
     tsc: Span
     mono: Span
-    apart: Span         # KVM clock less TSC, on the first vCPU
-    vcpus: int
+    apart: list         # KVM clock less TSC, on each vCPU
     unequal_ns: float   # by how much a vCPU's clock or TSC is behind what another one has shown before
+    faults: list        # of pages
 
 
 def tsc_ns(tsc, base, khz):
     return (tsc - base) * MS / khz
 
 
-def behind(reading, khz):
-    """Within one reading, vCPUs are read one after the other: none may show less than the one before."""
-    pairs = list(zip(reading["vcpus"], reading["vcpus"][1:]))
-    return max(0, *(max(tsc_ns(one[3], two[1], khz), one[2] - two[2]) for one, two in pairs))
+def behind(reading, khz, own_tscs):
+    """Within one reading, vCPUs are read one after the other: none may show less than the one before.
+
+    Of TSCs, this is so unless the guest has written them to be its own.
+    """
+    found = vcpus(reading)
+    pairs = list(zip(found, found[1:]))
+    clock = max(0, *(one.clock - two.clock for one, two in pairs))
+    return clock if own_tscs else max(clock, *(tsc_ns(one.tsc1, two.tsc0, khz) for one, two in pairs))
+
+
+def apart(readings, number, base, khz):
+    read_there = [vcpus(reading)[number] for reading in readings]
+    return together([Span(vcpu.clock - tsc_ns(vcpu.tsc1, base, khz), vcpu.clock - tsc_ns(vcpu.tsc0, base, khz))
+                     for vcpu in read_there])
 
 
 def deviation(values):
@@ -83,17 +177,16 @@ def deviation(values):
     return together([Span(low - received, high - sent) for low, high, sent, received in values])
 
 
-def clocks(readings, base, khz):
-    firsts = [(reading["vcpus"][0], reading["sent"], reading["received"]) for reading in readings]
+def clocks(readings, base, khz, own_tscs):
+    firsts = [(vcpus(reading)[0], reading["sent"], reading["received"]) for reading in readings]
     return Clocks(
-        clock=deviation([(page, page, sent, received) for (_, _, page, _), sent, received in firsts]),
-        tsc=deviation([(tsc_ns(tsc0, base, khz), tsc_ns(tsc1, base, khz), sent, received)
-                       for (_, tsc0, _, tsc1), sent, received in firsts]),
+        clock=deviation([(vcpu.clock, vcpu.clock, sent, received) for vcpu, sent, received in firsts]),
+        tsc=deviation([(tsc_ns(vcpu.tsc0, base, khz), tsc_ns(vcpu.tsc1, base, khz), sent, received)
+                       for vcpu, sent, received in firsts]),
         mono=deviation([(r["mono"], r["mono"], r["sent"], r["received"]) for r in readings]),
-        apart=together([Span(page - tsc_ns(tsc1, base, khz), page - tsc_ns(tsc0, base, khz))
-                        for (_, tsc0, page, tsc1), _, _ in firsts]),
-        vcpus=len(readings[0]["vcpus"]) - 1,
-        unequal_ns=max(behind(reading, khz) for reading in readings))
+        apart=[apart(readings, number, base, khz) for number in range(len(readings[0]["vcpus"]) - 1)],
+        unequal_ns=max(behind(reading, khz, own_tscs) for reading in readings),
+        faults=[fault for reading in readings for fault in disagree(reading)])
 
 
 @dataclass
@@ -105,22 +198,39 @@ class Row:
     clock: Span         # gained
     tsc: Span
     mono: Span
-    apart: Span         # by how much the two parted
+    aparts: list        # by how much the two parted, on each vCPU
     plugged: int
     unequal_ns: float
     wall: float         # by how much the hosts' wall clocks may disagree
+    moved: bool         # whether the TSCs differ by other numbers of cycles than before
+    faults: list        # of pages
+
+    @property
+    def apart(self):
+        """On the vCPU where they have parted most."""
+        return max(self.aparts, key=lambda span: abs(span.middle))
 
     @property
     def name(self):
         return f"{self.case.name} {self.step.what}, {self.vmm}"
 
 
-def row(case, step, vmm, note, wall):
+def differences(offsets):
+    return [offset - offsets[0] for offset in offsets]
+
+
+def row(case, step, vmm, note, wall, own_tscs=(False, False)):
+    """own_tscs: whether the guest has written its TSCs, before the step and after it."""
     base, khz = note["before"][0]["vcpus"][0][1], note["khz"]
-    before, after = (clocks(note[when], base, khz) for when in ("before", "after"))
+    before, after = (clocks(note[when], base, khz, own) for when, own in zip(("before", "after"), own_tscs))
+    known, there = map(differences, note["offsets"])
+    if note["hyperv"]:
+        after.faults += [fault for reading in note["after"] for fault in hyperv_disagrees(reading, note["hyperv"])]
     return Row(case, step, vmm, note["stopped"],
-               after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono, after.apart - before.apart,
-               after.vcpus - before.vcpus, max(before.unequal_ns, after.unequal_ns), wall)
+               after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono,
+               [now - then for now, then in zip(after.apart, before.apart)],
+               len(after.apart) - len(before.apart), max(before.unequal_ns, after.unequal_ns), wall,
+               there[:len(known)] != known, before.faults + after.faults)
 
 
 def near(span, expected, slack):
@@ -139,8 +249,11 @@ def in_a_stop(what, span, stopped, most):
 
 
 def agree(row_):
-    if not near(row_.apart, 0, AGREE_NS):
-        yield f"KVM clock and TSC parted by {row_.apart.middle / US:+.1f} us"
+    for number, span in enumerate(row_.aparts):
+        if not near(span, 0, AGREE_NS):
+            yield f"KVM clock and TSC of vCPU {number} parted by {span.middle / US:+.1f} us"
+    if row_.moved:
+        yield "the TSCs of the vCPUs do not differ by what they did"
 
 
 def all_gain(row_, clock, tsc, slack):
@@ -189,8 +302,20 @@ def missed_reboot(row_):
     yield from gains("the KVM clock", row_.clock, 0, RATE_NS)
 
 
+def missed_wrote(row_):
+    yield from gains("the KVM clock", row_.clock, 0, RATE_NS)
+    yield from gains("CLOCK_MONOTONIC", row_.mono, 0, RATE_NS)
+    _, _, written = cases.WRITES[row_.step.what]
+    for number, span in enumerate(row_.aparts):
+        if number not in written and not near(span, 0, AGREE_NS):
+            yield f"the TSC of vCPU {number}, which was not written, gained {-span.middle / MS:+.1f} ms"
+        if number in written and near(span, 0, WROTE_LEAST_NS):
+            yield f"the TSC of vCPU {number} was not written"
+
+
 MISSED = {cases.COUNTED: missed_counted, cases.FROZEN: missed_frozen, cases.SAVED: missed_saved,
-          cases.PAUSE: missed_pause, cases.LOST: missed_lost, cases.RUNNING: missed_running, cases.REBOOT: missed_reboot}
+          cases.PAUSE: missed_pause, cases.LOST: missed_lost, cases.RUNNING: missed_running, cases.REBOOT: missed_reboot,
+          cases.WROTE: missed_wrote}
 
 
 def missed(row_):
@@ -199,6 +324,7 @@ def missed(row_):
         yield f"a vCPU is {row_.unequal_ns:.0f} ns behind another"
     if row_.plugged != (row_.step.what == "plug"):
         yield f"{row_.plugged} vCPUs more"
+    yield from sorted(set(row_.faults))[:1]
 
 
 def read_lines(path):
@@ -220,13 +346,14 @@ def read(directory, names):
     notes = {(note["case"], note["step"]): note for note in read_lines(os.path.join(directory, "steps.jsonl"))}
     rows = []
     for case in cases.chosen(names):
-        vmm = case.vmm
+        vmm, own_tscs = case.vmm, False
         for number, step in enumerate(case.steps):
             if (case.name, number) not in notes:
                 raise ReportError(f"{case.name}, step {number} ({step.what}) is missing")
             if step.what in ("precopy", "postcopy"):
                 vmm = step.vmm or vmm
-            rows.append(row(case, step, vmm, notes.pop((case.name, number)), wall))
+            before, own_tscs = own_tscs, step.policy == cases.WROTE or own_tscs and step.what != "reset"
+            rows.append(row(case, step, vmm, notes.pop((case.name, number)), wall, (before, own_tscs)))
     if notes:
         raise ReportError(f"steps that nobody planned: {sorted(notes)}")
     return rows

@@ -21,15 +21,21 @@ STOPPED = 300 * MS
 class Guest:
     """A guest whose clock and TSC are known, asked through a slow and uneven port."""
 
+    MUL, SHIFT = round(0.8 * 2 ** 32), -1      # of KHZ
+
     def __init__(self, vcpus=2):
         self.random = random.Random(1)
         self.now = 10 ** 12
         self.clock, self.tsc, self.mono = 5 * 10 ** 9, 7 * 10 ** 9, 3 * 10 ** 9    # in ns, less true time
         self.vcpus, self.lag = vcpus, {}
+        self.offsets = [-10 ** 12] * vcpus
+        self.stamp, self.hyperv = MS, None      # how old the line is, and what Hyper-V's page says
 
     def vcpu(self, number, at):
         tsc = (at + self.tsc - self.lag.get(number, 0)) * KHZ // MS
-        return [number, tsc, at + 100 + self.clock, tsc + 200 * KHZ // MS]
+        age = self.stamp * KHZ // MS
+        page = [(tsc - age) % 2 ** 64, at + 50 + self.clock - ((age >> 1) * self.MUL >> 32), self.MUL, self.SHIFT, 0]
+        return [number, tsc, at + 100 + self.clock, tsc + 200 * KHZ // MS, *page]
 
     def reading(self):
         self.now += 5 * MS
@@ -44,10 +50,15 @@ class Guest:
         return [self.reading() for _ in range(12)]
 
 
-def judge(policy, clock, tsc, mono=None, clocksource="tsc", what="precopy", change=None, stopped=STOPPED):
+def note(guest, before, offsets, stopped=STOPPED):
+    return {"before": before, "after": guest.readings(), "khz": KHZ, "stopped": stopped,
+            "offsets": [offsets, guest.offsets], "hyperv": guest.hyperv}
+
+
+def judge(policy, clock, tsc, mono=None, clocksource="tsc", what="precopy", change=None, stopped=STOPPED, own=False):
     """What is wrong with a step in which these are gained."""
     guest = Guest()
-    before = guest.readings()
+    before, offsets = guest.readings(), list(guest.offsets)
     guest.now += 10 ** 9
     guest.clock += clock
     guest.tsc += tsc
@@ -55,8 +66,8 @@ def judge(policy, clock, tsc, mono=None, clocksource="tsc", what="precopy", chan
     if change:
         change(guest)
     case = cases.Case("canned", "ours", clocksource, 2, "patched", ())
-    note = {"before": before, "after": guest.readings(), "khz": KHZ, "stopped": stopped}
-    return list(report.missed(report.row(case, cases.Step(what, policy), "patched", note, 20_000)))
+    found = note(guest, before, offsets, stopped)
+    return list(report.missed(report.row(case, cases.Step(what, policy), "patched", found, 20_000, (False, own))))
 
 
 class Policies(unittest.TestCase):
@@ -103,7 +114,41 @@ class Policies(unittest.TestCase):
     def test_vcpu_that_lags(self):
         def lag(guest):
             guest.lag = {1: MS}
-        self.assertIn("behind another", judge(cases.COUNTED, 0, 0, change=lag)[0])
+        self.assertIn("vCPU 1 parted", judge(cases.COUNTED, 0, 0, change=lag)[0])
+        self.assertIn("behind another", judge(cases.COUNTED, 0, 0, change=lag)[1])
+        self.assertNotIn("behind another", "".join(judge(cases.COUNTED, 0, 0, change=lag, own=True)))
+
+    def test_tscs_that_differ_by_another_number(self):
+        def move(guest):
+            guest.offsets[1] += 1
+        self.assertIn("differ", judge(cases.COUNTED, 0, 0, change=move)[0])
+
+    def test_wrote(self):
+        def write_one(guest):
+            guest.lag = {1: -9000 * MS}
+        for clock, change, what, fault in ((0, write_one, "write", None),
+                                           (-9000 * MS, write_one, "write", "the KVM clock gained"),
+                                           (0, None, "write", "vCPU 1 was not written"),
+                                           (0, write_one, "adjust", "vCPU 0 was not written")):
+            found = judge(cases.WROTE, clock, 0, mono=clock, what=what, change=change, own=True)
+            self.assertEqual(found[:1], [f for f in found if fault and fault in f][:1], found)
+            self.assertEqual(bool(found), bool(fault), found)
+
+    def test_page_that_is_ahead_of_the_tsc(self):
+        def set_back(guest):
+            guest.stamp, guest.tsc = 2 * 10 ** 12, -10 ** 12
+        found = judge(cases.REBOOT, 0, 0, change=set_back, what="reset")
+        self.assertEqual(len(found), 1)
+        self.assertRegex(found[0], "(old_qemu|openbsd) on vCPU")
+
+    def test_hyperv(self):
+        def page(sequence, ahead):
+            def change(guest):
+                guest.hyperv = [sequence, round(2 ** 64 * MS / KHZ / 100), (guest.clock - guest.tsc + ahead) // 100]
+            return change
+        self.assertEqual(judge(cases.RUNNING, 0, 0, change=page(1, 0)), [])
+        self.assertIn("not valid", judge(cases.RUNNING, 0, 0, change=page(0, 0))[0])
+        self.assertIn("from the KVM clock", judge(cases.RUNNING, 0, 0, change=page(1, -8800 * 10 ** 9))[0])
 
     def test_reboot(self):
         self.assertEqual(judge(cases.REBOOT, 0, -9 * MS, mono=-1000 * MS, what="reset"), [])
@@ -118,13 +163,12 @@ class Directories(unittest.TestCase):
         notes = []
         for number, step in enumerate(case.steps):
             guest = Guest(case.vcpus)
-            before = guest.readings()
+            before, offsets = guest.readings(), list(guest.offsets)
             clock, tsc = {cases.RUNNING: (0, 0), cases.PAUSE: (-STOPPED, 0),
                           cases.LOST: (-STOPPED, -STOPPED + 50 * MS)}[step.policy]
             guest.clock, guest.tsc, guest.mono = guest.clock + clock, guest.tsc + tsc, guest.mono + tsc
             guest.vcpus += step.what == "plug"
-            notes.append({"case": case.name, "step": number, "stopped": STOPPED, "khz": KHZ, "before": before,
-                          "after": guest.readings()})
+            notes.append({"case": case.name, "step": number, **note(guest, before, offsets)})
         change(notes)
         with tempfile.TemporaryDirectory() as directory:
             for name, lines in (("steps.jsonl", notes), ("walls.jsonl", [{"A": [-9, 9], "B": [-5, 20]}] * walls)):
