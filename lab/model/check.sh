@@ -51,15 +51,15 @@ math() {
 
 need spin
 math
-holds two-vcpus -DVCPUS=2 -DSETS=1 -DSHARES=1
+holds two-vcpus -DVCPUS=2
 holds three-vcpus-no-paging -DSETS=1 -DPAGE_OUTS=0
 caught no-kick -DNO_KICK -DVCPUS=2
-caught no-publish -DNO_PUBLISH -DVCPUS=2
+caught boot-vcpu-forgotten -DNO_BOOT -DVCPUS=2
+caught own-forgotten -DNO_OWN -DVCPUS=2
 caught generation-late -DGEN_LATE -DVCPUS=2
-caught owner-not-asked -DNO_OWNER -DVCPUS=2
-# A page that shows an old line: mapped as it is by a fault; left mapped; mapped by a fault that began before.
-caught split-fault -DNO_PREPARE -DVCPUS=2 -DSETS=1
-caught not-unmapped -DNO_UNMAP -DVCPUS=2 -DSETS=1
-caught mapped-late -DNO_SEQ -DVCPUS=2 -DSETS=1
-caught no-ring -DNO_RING -DSETS=1
+caught no-lock -DNO_LOCK -DVCPUS=2
+caught not-tried-again -DNO_RETRY -DVCPUS=2
+caught failure-noted-as-done -DNOTE_FAILED -DVCPUS=2
+caught boot-vcpu-waited-for -DWAIT_BOOT -DVCPUS=2
+caught no-end -DNO_END -DVCPUS=2 -DSETS=1 -DPAGE_OUTS=2
 totals

@@ -38,7 +38,7 @@
  * for rounding.  Both round down to 1 ns; and @line knows whole cycles of its TSC
  * only, which with scaling do not begin when the host's do: one cycle, rounded up.
  */
-s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
+static s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
 {
 	return kvmclock_scale_delta(1, line->tsc_to_system_mul, line->tsc_shift) + 2;
 }
@@ -96,6 +96,32 @@ void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_point *poin
 	vclock->ratio = vclock->tsc_ratio;
 	vclock->redraws = clock->redraws;
 	kvmclock_draw(&vclock->line, point, vclock->ratio);
+}
+
+/*
+ * Whether @vcpu's line can be extended, because for the same frequency it shows
+ * the host's clock, @point, still, and its anchor is not ahead of the vCPU's TSC.
+ */
+bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_point *point)
+{
+	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 scaled_tsc = kvm_scale_tsc(point->tsc, vclock->ratio);
+	struct pvclock_vcpu_time_info rate;
+	s64 ahead_ns;
+
+	if (!vclock->line.tsc_to_system_mul || vclock->ratio != vclock->tsc_ratio)
+		return false;
+
+	kvmclock_line_set_rate(&rate, kvmclock_guest_freq(point->khz, vclock->ratio));
+	if (!kvmclock_same_rate(&rate, &vclock->line))
+		return false;
+
+	if (kvmclock_anchor_is_ahead(vclock->line.tsc_timestamp + vclock->tsc_offset,
+				     scaled_tsc + vclock->tsc_offset))
+		return false;
+
+	ahead_ns = kvmclock_line_ns(&vclock->line, scaled_tsc) - point->ns;
+	return abs(ahead_ns) <= kvmclock_rounding_ns(&vclock->line);
 }
 
 /* The host's TSC was reset, and the clock does not know yet. */
@@ -268,12 +294,19 @@ void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 	} while (read_seqcount_retry(&clock->sc, seq));
 }
 
-/* All pages are to be written again. */
+/* Each vCPU is to write its pages and the boot vCPU's before it enters the guest. */
 static void kvmclock_start_publishing(struct kvm_clock *clock)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
 
 	WRITE_ONCE(clock->generation, clock->generation + 1);
+}
+
+void kvmclock_publish(struct kvm *kvm)
+{
+	guard(raw_spinlock_irqsave)(&kvm->arch.clock.tsc_write_lock);
+
+	kvmclock_start_publishing(&kvm->arch.clock);
 }
 
 /*
@@ -323,18 +356,25 @@ static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
 	vclock->tsc_khz = vcpu->arch.virtual_tsc_khz;
 	vclock->catching_up = vcpu->arch.tsc_catchup;
 
-	if (vcpu->vcpu_id != vcpu->kvm->arch.bsp_vcpu_id)
-		return;
+	if (vcpu == clock->boot_vcpu)
+		WRITE_ONCE(clock->boot_tsc_offset, vclock->tsc_offset);
+}
 
-	clock->has_boot_vcpu = true;
-	WRITE_ONCE(clock->boot_tsc_offset, vclock->tsc_offset);
+/*
+ * PVCLOCK_TSC_STABLE_BIT has changed because of @vcpu's TSC.  A guest that clears
+ * PVCLOCK_GUEST_STOPPED in the same byte may put the old bit back: whoever is in the
+ * guest is to leave it and write its pages anew.
+ */
+static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu)
+{
+	kvmclock_start_publishing(&vcpu->kvm->arch.clock);
+	kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
 }
 
 /*
  * After @vcpu's TSC has changed in any way: its TSC offset, its frequency, or
- * whether it has to catch up.  If PVCLOCK_TSC_STABLE_BIT follows, all pages do, and
- * @vcpu writes them before it enters the guest with its new TSC.  The others may
- * stay there: the line is the same, and so are their TSCs.
+ * whether it has to catch up.  If PVCLOCK_TSC_STABLE_BIT follows, all pages do: @vcpu
+ * kicks the others before it enters the guest with its new TSC.
  */
 void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
 {
@@ -353,7 +393,7 @@ void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
 	kvmclock_count_vcpu(clock, vclock, 1);
 
 	if (kvmclock_tsc_is_stable(clock) != stable)
-		kvmclock_start_publishing(clock);
+		kvmclock_publish_stable_bit(vcpu);
 }
 
 /* @vcpu has a TSC from now on. */
@@ -365,6 +405,8 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
+	if (vcpu->vcpu_id == vcpu->kvm->arch.bsp_vcpu_id)
+		WRITE_ONCE(clock->boot_vcpu, vcpu);
 	kvmclock_copy_tsc(vcpu);
 	vclock->redraws = clock->redraws;
 	if (vcpu->arch.guest_tsc_protected)
@@ -374,7 +416,7 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 	clock->nr_vcpus++;
 	kvmclock_count_vcpu(clock, vclock, 1);
 	if (kvmclock_tsc_is_stable(clock) != stable)
-		kvmclock_start_publishing(clock);
+		kvmclock_publish_stable_bit(vcpu);
 }
 
 /* @vcpu is destroyed, and with it the VM; or it could not be created. */
@@ -385,12 +427,9 @@ void kvmclock_leave(struct kvm_vcpu *vcpu)
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
-	/* One that could not be created has no index, or that of a later one. */
 	if (list_empty(&vclock->node))
 		return;
 
-	if (test_and_clear_bit(vcpu->vcpu_idx, clock->stale))
-		WRITE_ONCE(clock->nr_stale, clock->nr_stale - 1);
 	kvmclock_count_vcpu(clock, vclock, -1);
 	list_del_init(&vclock->node);
 	clock->nr_vcpus--;
@@ -410,18 +449,6 @@ u32 kvmclock_vm_khz(struct kvm *kvm)
 	const struct kvm_vcpu_clock *first = kvmclock_first_vcpu(&kvm->arch.clock);
 
 	return first ? first->tsc_khz : READ_ONCE(kvm->arch.default_tsc_khz);
-}
-
-/* What the first vCPU's TSC reads now, like those of all others while they are equal. */
-u64 kvmclock_guest_tsc(struct kvm *kvm)
-{
-	struct kvm_clock *clock = &kvm->arch.clock;
-	const struct kvm_vcpu_clock *first;
-
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
-
-	first = kvmclock_first_vcpu(clock);
-	return first ? kvm_scale_tsc(rdtsc_ordered(), first->tsc_ratio) + first->tsc_offset : 0;
 }
 
 static u32 kvmclock_adjust_khz(u32 khz, s32 ppm)
@@ -513,10 +540,10 @@ static void kvmclock_to_vcpu_tsc(const struct kvm_clock *clock,
 
 /*
  * Get the line that @vcpu's pages are to show: in terms of its own TSC.  The guest
- * is about to read it; who sets the clock finds that noted.  Returns the generation
- * that it belongs to, or 0 if @vcpu has no line yet, because it never ran.
+ * is about to read it; who sets the clock finds that noted.  Fails if @vcpu has no
+ * line yet, because it never ran.
  */
-unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
@@ -524,7 +551,7 @@ unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
 	if (list_empty(&vclock->node))
-		return 0;
+		return false;
 
 	/* The clock was redrawn, and nobody has looked at this vCPU's line since. */
 	if (!clock->use_master_clock && vclock->redraws != clock->redraws)
@@ -532,13 +559,14 @@ unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_
 
 	*line = clock->use_master_clock ? clock->line : vclock->line;
 	if (!line->tsc_to_system_mul)
-		return 0;
+		return false;
 
 	kvmclock_to_vcpu_tsc(clock, vclock, line);
 
 	if (unlikely(!clock->guest_has_read))
 		WRITE_ONCE(clock->guest_has_read, true);
-	return clock->generation;
+	vcpu->kvm->stat.clock_updates++;
+	return true;
 }
 
 /*
@@ -958,7 +986,6 @@ void kvmclock_init_vm(struct kvm *kvm)
 	struct kvmclock_instant now;
 
 	mutex_init(&clock->update_lock);
-	mutex_init(&clock->publish_lock);
 	raw_spin_lock_init(&clock->tsc_write_lock);
 	seqcount_raw_spinlock_init(&clock->sc, &clock->tsc_write_lock);
 	ratelimit_state_init(&clock->update_rs, HZ, 10);
@@ -966,14 +993,12 @@ void kvmclock_init_vm(struct kvm *kvm)
 	INIT_LIST_HEAD(&clock->vcpus);
 	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
 
-#ifdef CONFIG_KVM_HYPERV
+	kvm_gpc_init(&clock->hyperv.cache, kvm);
 	raw_spin_lock_init(&clock->hyperv.lock);
+	clock->hyperv.gpa = INVALID_GPA;
 	clock->hyperv.sequence = get_random_u32();
-#endif
 
-	/* Nothing is to be published yet. */
 	clock->generation = 1;
-	clock->published = 1;
 
 	/* The clock starts at 0, and without vCPUs it is the host's. */
 	kvmclock_get_instant(CLOCK_REALTIME, &now);

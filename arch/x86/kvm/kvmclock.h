@@ -12,7 +12,7 @@
 #include <asm/tsc.h>
 #include <asm/vdso/clocksource.h>
 
-struct kvm_page_fault;
+struct ms_hyperv_tsc_page;
 
 /* What KVM_ENABLE_CAP takes for KVM_CAP_ADJUST_CLOCK. */
 #define KVM_CLOCK_OPTIONAL_FLAGS \
@@ -70,7 +70,6 @@ void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);
 void kvmclock_reset(struct kvm_vcpu *vcpu);
 void kvmclock_destroy_vcpu(struct kvm_vcpu *vcpu);
 int __kvmclock_handle_requests(struct kvm_vcpu *vcpu);
-int __kvmclock_prepare_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock);
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated);
@@ -80,18 +79,14 @@ int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock
 /* kvmclock_hyperv.c: the reference TSC page of Hyper-V */
 #ifdef CONFIG_KVM_HYPERV
 void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiated);
-bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu);
-unsigned long kvmclock_hyperv_page_hva(struct kvm_vcpu *vcpu);
-int kvmclock_fault_in_hyperv_page(struct kvm_vcpu *vcpu);
+bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa, struct ms_hyperv_tsc_page *page);
 u64 get_time_ref_counter(struct kvm *kvm);
 #else
-static inline bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu) { return true; }
-static inline unsigned long kvmclock_hyperv_page_hva(struct kvm_vcpu *vcpu)
+static inline bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa,
+					      struct ms_hyperv_tsc_page *page)
 {
-	return KVM_HVA_ERR_BAD;
+	return false;
 }
-
-static inline int kvmclock_fault_in_hyperv_page(struct kvm_vcpu *vcpu) { return 0; }
 #endif
 
 /* kvmclock_tsc.c: the vCPUs' TSCs, as far as the clock follows or moves them */
@@ -116,13 +111,13 @@ void kvmclock_note_tsc(struct kvm_vcpu *vcpu);
 
 void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data);
 u64 get_kvmclock_ns(struct kvm *kvm);
-u64 kvmclock_guest_tsc(struct kvm *kvm);
 u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns);
 u64 kvm_get_wall_clock_epoch(struct kvm *kvm);
-unsigned long kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
+bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 
 bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu);
+void kvmclock_publish(struct kvm *kvm);
 void kvmclock_update(struct kvm *kvm);
 void kvmclock_update_for(struct kvm_vcpu *vcpu);
 void kvmclock_must_look(struct kvm *kvm);
@@ -132,10 +127,10 @@ void kvmclock_request_update(struct kvm_vcpu *vcpu);
 /* kvmclock.c: for who draws another line */
 u64 kvmclock_guest_freq(u32 khz, u64 ratio);
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now);
-s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line);
 bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
 			const struct pvclock_vcpu_time_info *b);
 void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_point *point);
+bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_point *point);
 bool kvmclock_find_ratio(u32 khz, u64 *ratio);
 u32 kvmclock_vm_khz(struct kvm *kvm);
 bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio);
@@ -178,19 +173,6 @@ static inline bool kvm_check_tsc_unstable(void)
 	       READ_ONCE(kvmclock_vclock_mode) != VDSO_CLOCKMODE_HVCLOCK;
 }
 
-/*
- * The address of @gfn for user space, as gfn_to_hva_memslot() has it.  That fails for
- * a slot which is read-only for the guest, even if it is not for the VMM, but also for
- * one that is being deleted or moved: vCPUs read on there until it is gone.
- */
-static inline unsigned long kvmclock_slot_hva(struct kvm_memory_slot *slot, gfn_t gfn)
-{
-	if (slot && slot->flags & KVM_MEMSLOT_INVALID && !(slot->flags & KVM_MEM_READONLY))
-		return __gfn_to_hva_memslot(slot, gfn);
-
-	return gfn_to_hva_memslot(slot, gfn);
-}
-
 /* @vcpu is loaded: adjust its TSC if the host's was reset. */
 static inline void kvmclock_vcpu_load(struct kvm_vcpu *vcpu)
 {
@@ -207,13 +189,26 @@ static inline void kvmclock_vcpu_put(struct kvm_vcpu *vcpu)
 		__this_cpu_write(kvmclock_last_tsc, tsc);
 }
 
+/* Whether some page of @vcpu may show an older line than the present one. */
+static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu)
+{
+	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+
+	/* Pairs with smp_store_release() in kvmclock_write_pages(). */
+	return smp_load_acquire(&vclock->shown) != READ_ONCE(vcpu->kvm->arch.clock.generation) ||
+	       READ_ONCE(vclock->unwritten);
+}
+
 /*
  * On the way into the guest: look for changes that @vcpu was not sent a request
- * for, because it may go on without them.
+ * for, because it may go on without them, and for pages that were absent.
  */
 static inline void kvmclock_look_for_changes(struct kvm_vcpu *vcpu)
 {
-	if (unlikely(vcpu->arch.clock.seen != READ_ONCE(vcpu->kvm->arch.clock.generation)))
+	const struct kvm_vcpu *boot_vcpu = READ_ONCE(vcpu->kvm->arch.clock.boot_vcpu);
+
+	if (unlikely(kvmclock_pages_are_old(vcpu) ||
+		     (boot_vcpu && kvmclock_pages_are_old(boot_vcpu))))
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
@@ -232,22 +227,16 @@ static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Some page shows an old line, because it could not be written.  That is noted before
- * the page is unmapped, which changes mmu_invalidate_seq: who has read that finds it
- * by an smp_rmb(), and who maps pages, by mmu_lock.
+ * The memory slots have changed, and nobody sees the old ones any more: there may be
+ * one now for a page that had none.
  */
-static inline bool kvmclock_has_stale_pages(struct kvm *kvm)
+static inline void kvmclock_memslots_updated(struct kvm *kvm)
 {
-	return unlikely(READ_ONCE(kvm->arch.clock.nr_stale));
-}
+	if (likely(!READ_ONCE(kvm->arch.clock.lacks_slot)))
+		return;
 
-/*
- * A page was faulted in and is about to be mapped: the guest may find no old line
- * there.  Returns RET_PF_CONTINUE, or what kvm_mmu_faultin_pfn() is to return.
- */
-static inline int kvmclock_prepare_map(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
-{
-	return kvmclock_has_stale_pages(vcpu->kvm) ? __kvmclock_prepare_map(vcpu, fault) : 0;
+	WRITE_ONCE(kvm->arch.clock.lacks_slot, false);
+	kvmclock_publish(kvm);
 }
 
 /* x86.c: what is left there of a guest's TSC */

@@ -84,7 +84,7 @@ static void kvmclock_start_generation(struct kvm_clock *clock, u64 offset, u64 t
 	clock->cur_tsc_write = tsc;
 	WRITE_ONCE(clock->cur_tsc_offset, offset);
 	clock->nr_vcpus_matched_tsc = 0;
-	if (!clock->has_boot_vcpu)
+	if (!clock->boot_vcpu)
 		WRITE_ONCE(clock->boot_tsc_offset, offset);
 }
 

@@ -16,13 +16,6 @@
 
 #include <asm/pvclock-abi.h>
 
-/* KVM_MAX_VCPUS, which asm/kvm_host.h defines further down only. */
-#ifdef CONFIG_KVM_MAX_NR_VCPUS
-#define KVMCLOCK_MAX_VCPUS	CONFIG_KVM_MAX_NR_VCPUS
-#else
-#define KVMCLOCK_MAX_VCPUS	1024
-#endif
-
 /*
  * A line in the domain of the TSC scaled by @ratio, for the clock to go on with.
  * Where the clock cannot do so with the line itself, because it runs at another
@@ -45,19 +38,13 @@ struct kvmclock_point {
 	struct kvmclock_track from;
 };
 
-/*
- * The reference TSC page of Hyper-V, one for all vCPUs.  It is among the pages of
- * @owner, the vCPU on which the guest or user space has enabled it, if any.
- */
+/* The reference TSC page of Hyper-V, one for all vCPUs, and among the boot vCPU's pages. */
 struct kvmclock_hyperv_page {
-	raw_spinlock_t lock;	/* protects what is here, and writing the page */
-	struct kvm_vcpu *owner;
-	gpa_t gpa;
+	struct gfn_to_pfn_cache cache;
+	raw_spinlock_t lock;	/* protects what follows, and writing the page */
+	gpa_t gpa;		/* INVALID_GPA if the guest has none */
 	u32 sequence;		/* the last one that was valid */
 	bool by_guest;		/* enabled by the guest, and not written since */
-	bool is_kept;		/* the guest goes on with what it has in there: */
-	u64 kept_scale;
-	s64 kept_offset;
 };
 
 struct kvm_clock {
@@ -115,30 +102,15 @@ struct kvm_clock {
 	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
 
 	/*
-	 * Publishing.  @generation counts changes that all pages must show, and
-	 * starts at 1.  @stale has the vCPUs with pages that could not be written,
-	 * by their index.  It is looked at without the lock, which is why it is no
-	 * list.  @next_stale is where to go on with them, and needs no lock.
+	 * @generation counts changes that pages must show, see kvm_vcpu_clock::shown, and
+	 * starts at 1.  @lacks_slot, which needs no lock, says that a page could not be
+	 * written for want of a memory slot.  All vCPUs write the pages of @boot_vcpu.
 	 */
 	unsigned long generation;
-	DECLARE_BITMAP(stale, KVMCLOCK_MAX_VCPUS);
-	unsigned int nr_stale;
-	unsigned int next_stale;
+	bool lacks_slot;
+	struct kvm_vcpu *boot_vcpu;	/* once it has a TSC */
 
-	/*
-	 * Serializes the vCPU that writes the pages of the others, which does not
-	 * sleep on guest memory, and protects @next_vcpu, the first one that may
-	 * not show generation @publishing.  All pages that could be written show
-	 * @published.
-	 */
-	struct mutex publish_lock;
-	unsigned long publishing;
-	unsigned long published;
-	unsigned long next_vcpu;
-
-#ifdef CONFIG_KVM_HYPERV
 	struct kvmclock_hyperv_page hyperv;
-#endif
 
 	gpa_t wall_clock;
 
@@ -168,7 +140,6 @@ struct kvm_clock {
 	 * vCPU's, or until there is one, the reference TSC's.
 	 */
 	u64 boot_tsc_offset;
-	bool has_boot_vcpu;
 };
 
 /* Protected by the VM's tsc_write_lock, unless something else is said. */
@@ -190,25 +161,17 @@ struct kvm_vcpu_clock {
 	struct pvclock_vcpu_time_info line;
 	unsigned long redraws;
 
-	/* The generation that the vCPU's pages show, and how often writing failed. */
+	/*
+	 * The vCPU's pages show generation @shown of the clock, but for those of the
+	 * kinds @unwritten.  @pages_lock is held while they are written, by whomever,
+	 * so that the last one to write them writes the newest line.  Nobody waits
+	 * for guest memory with it held.
+	 */
+	struct mutex pages_lock;
 	unsigned long shown;
-	unsigned int failures;
-
-	/*
-	 * For the vCPU itself: the generation for which nothing is left to do on
-	 * its way into the guest, and the one for which it has faulted its pages in.
-	 */
-	unsigned long seen;
-	unsigned long faulted_in;
-
-	/*
-	 * Held while a page of the vCPU is written, by whomever, so that the last
-	 * one to write it writes the newest line.  Protects @system_time and
-	 * @guest_stopped.
-	 */
-	raw_spinlock_t page_lock;
+	unsigned long unwritten;
 	u64 system_time;	/* MSR_KVM_SYSTEM_TIME{,_NEW} */
-	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set */
+	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set; needs no lock */
 	struct gfn_to_pfn_cache pv_time;
 	gpa_t pending_wall_clock;	/* for the vCPU itself to write */
 

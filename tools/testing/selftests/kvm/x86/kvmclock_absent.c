@@ -9,9 +9,8 @@
  * VM, other vCPUs and other processes have to go on.  Once the page is there, it
  * has to show the clock as it is before its owner enters the guest.
  *
- * No vCPU may read the clock as it was, either, through a page that has just come
- * and was not written yet, whoever has had it mapped; nor through one that is there,
- * but shared, so that it can be read and not written.
+ * No vCPU may read the clock as it was, either, through vCPU 0's page when that is
+ * there, but shared, so that it can be read and not written.
  *
  * What should not wait runs in a thread or in a process.  If it is not done after a
  * time that is long enough for anything that computes, the page is provided, so that
@@ -29,13 +28,12 @@
 
 #include <linux/userfaultfd.h>
 
-#include "apic.h"
 #include "hyperv.h"
 #include "kvmclock.h"
 
 #define MAX_VCPUS	64
 
-/* The vCPU that has the absent page, and another one. */
+/* The vCPU that has the absent page, which others read as well, and another one. */
 #define OWNER	0
 #define OTHER	1
 
@@ -181,7 +179,7 @@ static void enable_xen(enum kind kind)
 	vcpu_ioctl(kc.vcpu[OWNER], KVM_XEN_VCPU_SET_ATTR, &attr);
 }
 
-/* The vCPU that writes the MSR owns the page. */
+/* Whoever writes the MSR, the page is vCPU 0's. */
 static void enable_hyperv(int vcpu)
 {
 	kvmclock_run(&kc, vcpu, KVMCLOCK_WRMSR, HV_X64_MSR_GUEST_OS_ID, HYPERV_LINUX_OS_ID);
@@ -699,6 +697,27 @@ static void run_op(enum kind kind, const struct op *op)
 
 /* ---- More about each kind of page, each with a VM of its own ---- */
 
+static void run_now(int vcpu)
+{
+	struct job job;
+
+	job_start(&job, &run, vcpu);
+	job_end(&job);
+}
+
+/* Whoever enters the guest first has written the page, which it may read. */
+static bool test_by_other(enum kind kind)
+{
+	bool ok;
+
+	step();
+	run_now(OTHER);
+	ok = is_newest(kind);
+	/* What others may have written for its owner is right behind that, too. */
+	run_now(OWNER);
+	return ok & is_newest(kind);
+}
+
 /* The next one that enters the guest writes the page, once it is there. */
 static bool test_taken_up(enum kind kind)
 {
@@ -755,14 +774,6 @@ static void protection(int page, bool there)
 {
 	TEST_ASSERT(!mprotect(pages + page * PAGE_SIZE, PAGE_SIZE,
 			      there ? PROT_READ | PROT_WRITE : PROT_NONE), "mprotect");
-}
-
-static void run_now(int vcpu)
-{
-	struct job job;
-
-	job_start(&job, &run, vcpu);
-	job_end(&job);
 }
 
 /*
@@ -932,7 +943,7 @@ static bool test_kill(enum kind kind)
 
 /* ---- What a guest reads there, through the page of another vCPU ---- */
 
-/* The third one, which reads while the second one maps the page, and one that waits. */
+/* The third one, which reads, and one that waits. */
 #define READER		2
 #define HOLDER		3
 
@@ -941,8 +952,6 @@ static bool test_kill(enum kind kind)
 /* What the guest is to read and has found, in its page for orders. */
 struct reading {
 	u64 page;	/* in: the address */
-	u64 go;		/* in: read it now */
-	u64 spins;
 	u64 done;
 	u8 line[sizeof(struct pvclock_vcpu_time_info)];
 };
@@ -970,16 +979,13 @@ static void guest_copy(const u8 *page, u8 *line)
 	} while (version != READ_ONCE(*(u32 *)page));
 }
 
-/* Read the page once that is wanted, without leaving the guest before. */
+/* Read the page once each time that the vCPU runs. */
 static void guest_reader(struct kvmclock_guest *guest)
 {
 	struct reading *reading = (void *)(guest + 1);
 
 	for (;;) {
-		while (!READ_ONCE(reading->go))
-			WRITE_ONCE(reading->spins, reading->spins + 1);
 		guest_copy((void *)reading->page, reading->line);
-		WRITE_ONCE(reading->go, 0);
 		WRITE_ONCE(reading->done, reading->done + 1);
 		GUEST_UCALL_NONE();
 	}
@@ -1013,12 +1019,6 @@ static void make_reader(int vcpu, gpa_t gpa)
 	reading(vcpu)->page = gpa;
 }
 
-static void read_now(int vcpu)
-{
-	reading(vcpu)->go = 1;
-	run_now(vcpu);
-}
-
 static void create_readers(enum kind kind)
 {
 	create_with(kind, 3);
@@ -1026,65 +1026,9 @@ static void create_readers(enum kind kind)
 	make_reader(READER, kind_gpa(kind));
 }
 
-static bool wait_for_spins(int vcpu)
-{
-	u64 start = kvmclock_now_ms(), spins = READ_ONCE(reading(vcpu)->spins);
-
-	while (READ_ONCE(reading(vcpu)->spins) - spins < 2)
-		if (kvmclock_now_ms() - start > STUCK_MS)
-			return check(false, "vCPU %d does not run", vcpu);
-	return true;
-}
-
 static const char *no_cpu1(void)
 {
 	return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? NULL : "this host has one CPU";
-}
-
-/* On one CPU, the reader is out of the guest whenever somebody else does something. */
-static const char *cannot_read_while_mapped(void)
-{
-	return no_cpu1() ? : kvmclock_cannot_pre_fault();
-}
-
-/*
- * The page is absent as the clock is set, and comes while the reader is in the guest.
- * OTHER has it mapped, and does not enter the guest after that, where it would write
- * it.  The reader finds it mapped, unless it has left the guest meanwhile, by chance:
- * then it writes the page itself.
- */
-static bool reads_while_mapped(enum kind kind)
-{
-	struct kvm_pre_fault_memory range = {
-		.gpa = kvmclock_page_gpa(kind_page(kind)),
-		.size = PAGE_SIZE,
-	};
-	struct job reader;
-	bool ok;
-
-	take(kind_page(kind));
-	step();
-	job_start(&reader, &run, READER);
-	ok = wait_for_spins(READER);
-	give(kind_page(kind));
-	vcpu_ioctl(kc.vcpu[OTHER], KVM_PRE_FAULT_MEMORY, &range);
-	WRITE_ONCE(reading(READER)->go, 1);
-	job_end(&reader);
-
-	run_now(OWNER);
-	return is_newest(kind) && has_read_newest(kind, READER) && ok;
-}
-
-static bool test_mapped(enum kind kind)
-{
-	bool ok = true;
-	int i;
-
-	create_readers(kind);
-	for (i = 0; i < NR_READS && ok; i++)
-		ok = reads_while_mapped(kind);
-	destroy();
-	return ok;
 }
 
 /* A child of the VMM's has a copy of its memory, which is none before it is written. */
@@ -1109,11 +1053,11 @@ static bool test_shared(enum kind kind)
 	create_readers(kind);
 	pid = share_memory();
 	for (i = 0; i < 2; i++) {
-		read_now(READER);
+		run_now(READER);
 		ok &= has_read_newest(kind, READER);
 		step();
-		/* It writes the pages of all, as it comes first, and reads at once. */
-		read_now(READER);
+		/* It writes the page, as it comes first, and reads at once. */
+		run_now(READER);
 		run_now(OWNER);
 		ok &= is_newest(kind) && has_read_newest(kind, READER);
 		kill(pid, SIGKILL);
@@ -1135,11 +1079,11 @@ static bool test_never_writable(enum kind kind)
 	create_readers(kind);
 	TEST_ASSERT(!mprotect(page, PAGE_SIZE, PROT_READ), "mprotect");
 	step();
-	read_now(READER);
+	run_now(READER);
 	ok = check(reading(READER)->done == 1, "the guest has not read");
 	protection(kind_page(kind), true);
 	run_now(OWNER);
-	read_now(READER);
+	run_now(READER);
 	ok &= is_newest(kind) && has_read_newest(kind, READER);
 	destroy();
 	return ok;
@@ -1165,7 +1109,7 @@ static bool test_being_deleted(enum kind kind)
 	create_with(kind, HOLDER + 1);
 	kvmclock_map_pages(&kc, NR_PAGES);
 	make_reader(READER, kind_gpa(kind));
-	read_now(READER);
+	run_now(READER);
 	step();
 	take(HOLDER);
 	ok = start_waiting(&holder, HOLDER, HOLDER);
@@ -1173,7 +1117,7 @@ static bool test_being_deleted(enum kind kind)
 	job_wait(&deleter, 200);
 
 	step();
-	read_now(READER);
+	run_now(READER);
 	ok &= is_newest(kind) && has_read_newest(kind, READER);
 	ok &= check(!job_is_done(&deleter), "the slot was not being deleted, but gone");
 	give(HOLDER);
@@ -1192,6 +1136,7 @@ static const struct {
 	bool no_vm, destroys;
 	const char *(*missing)(void);
 } kind_tests[] = {
+	{ "by_other", test_by_other },
 	{ "taken_up", test_taken_up },
 	{ "signal", test_signal },
 	{ "slot", test_slot },
@@ -1201,7 +1146,6 @@ static const struct {
 	{ "mprotect", test_mprotect },
 	{ "mprotect_taken_up", test_mprotect_taken_up },
 	{ "mprotect_entered", test_mprotect_entered },
-	{ "mapped", test_mapped, .no_vm = true, .missing = cannot_read_while_mapped },
 	{ "shared", test_shared, .no_vm = true },
 	{ "never_writable", test_never_writable, .no_vm = true },
 	{ "being_deleted", test_being_deleted, .no_vm = true },
@@ -1264,7 +1208,7 @@ static void run_kind(enum kind kind)
 
 /* ---- Hyper-V's page, which is one for all ---- */
 
-/* Nobody but the vCPU on which it was enabled waits for it. */
+/* Nobody but vCPU 0 waits for it, on whichever vCPU it was enabled. */
 static bool hyperv_owner_waits(void)
 {
 	struct job owner, job;
@@ -1272,12 +1216,12 @@ static bool hyperv_owner_waits(void)
 
 	step();
 	take(HYPERV_PAGE);
-	ok = goes_on(&job, &run, OWNER, 0);
+	ok = goes_on(&job, &run, OTHER, 0);
 	if (ok)
-		ok = start_waiting(&owner, OTHER, HYPERV_PAGE) &&
+		ok = start_waiting(&owner, OWNER, HYPERV_PAGE) &&
 		     check(!job_wait(&owner, 100), "the owner went on without its page");
 	else
-		job_start(&owner, &run, OTHER);
+		job_start(&owner, &run, OWNER);
 	give(HYPERV_PAGE);
 	job_end(&job);
 	ok = end_run(&owner, HYPERV, ok);
@@ -1384,6 +1328,68 @@ static bool test_stopped_mprotect(void)
 static bool test_stopped_mprotect_entered(void)
 {
 	return is_told_later(protection, OWNER);
+}
+
+/* ---- Pages that cannot be written cost nobody anything ---- */
+
+static u64 nr_written(void)
+{
+	u64 nr = 0;
+
+	TEST_ASSERT(kvmclock_stat(&kc, "clock_updates", &nr), "no statistic");
+	return nr;
+}
+
+/*
+ * One of vCPU 0's pages is where none can be written, and another one is good: it is
+ * not written again each time that somebody enters the guest, nor the guest's own.
+ */
+static bool costs_nothing(void)
+{
+	u64 written;
+	int i;
+
+	step();
+	for (i = 0; i < kc.nr_vcpus; i++)
+		run_now(i);
+	written = nr_written();
+	for (i = 0; i < 20; i++)
+		run_now(i % kc.nr_vcpus);
+	written = nr_written() - written;
+	return check(is_newest(XEN_TIME), "the good page") &
+	       check(!written, "%lu pages were written for nothing", written);
+}
+
+/* The guest puts it where there is no memory slot. */
+static bool test_no_slot(void)
+{
+	bool ok;
+
+	create(XEN_TIME);
+	kvmclock_run(&kc, OWNER, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW,
+		     kvmclock_page_gpa(100000) | KVM_MSR_ENABLED);
+	kvmclock_guest(&kc, OWNER)->op = KVMCLOCK_NOP;
+	ok = costs_nothing();
+
+	kvmclock_run(&kc, OWNER, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME_NEW,
+		     kvmclock_page_gpa(OWNER) | KVM_MSR_ENABLED);
+	ok &= page_is_newest(OWNER, OWNER, 0);
+	destroy();
+	return ok;
+}
+
+static bool test_unwritable(void)
+{
+	bool ok;
+
+	create(XEN_TIME);
+	TEST_ASSERT(!mprotect(pages + OWNER * PAGE_SIZE, PAGE_SIZE, PROT_READ), "mprotect");
+	ok = costs_nothing();
+	protection(OWNER, true);
+	run_now(OTHER);
+	ok &= page_is_newest(OWNER, OWNER, 0);
+	destroy();
+	return ok;
 }
 
 /* ---- Host clock mode ---- */
@@ -1502,107 +1508,6 @@ static bool test_postcopy(void)
 	return ok;
 }
 
-/* Pages that a vCPU tries to write for others each time that it enters the guest. */
-#define NR_TRIES	8
-
-/* All came before they were asked for: one vCPU writes them all, not all at once. */
-static bool test_postcopy_taken_up(void)
-{
-	bool ok;
-	int i;
-
-	create_vcpus(MAX_VCPUS, false);
-	take_all_but_first();
-	ok = first_goes_on();
-	give_all_but_first();
-	job_end(&jobs[0]);
-	for (i = 0; i < DIV_ROUND_UP(MAX_VCPUS, NR_TRIES); i++)
-		run_now(0);
-	ok &= all_are_newest();
-	destroy();
-	return ok;
-}
-
-/* More pages have come than a vCPU writes for others as it enters the guest. */
-static bool test_postcopy_read(void)
-{
-	int last = MAX_VCPUS - 1;
-	bool ok;
-
-	create_vcpus(MAX_VCPUS, false);
-	kvmclock_map_pages(&kc, NR_PAGES);
-	take_all_but_first();
-	ok = first_goes_on();
-	give_all_but_first();
-	job_end(&jobs[0]);
-
-	/* It would be the last one's turn last. */
-	make_reader(0, kvmclock_page_gpa(last));
-	read_now(0);
-	run_now(last);
-	ok &= page_is_newest(last, last, 0) && has_read(KVMCLOCK, kvmclock_page_gpa(last), 0);
-	destroy();
-	return ok;
-}
-
-/* ---- vCPUs that the guest has parked ---- */
-
-/*
- * The clock is set while vCPU 1 is in @mp_state, its local APIC on or off, and vCPU 0
- * runs: tell whether it writes vCPU 1's page exactly if @written.  When vCPU 1 runs
- * again, the page is right in any case.
- */
-static bool others_write(int mp_state, bool apic, bool written)
-{
-	struct kvm_mp_state state = { .mp_state = mp_state };
-	struct pvclock_vcpu_time_info before;
-	struct kvm_lapic_state lapic;
-	bool changed, ok;
-
-	create(KVMCLOCK);
-	vcpu_ioctl(kc.vcpu[1], KVM_GET_LAPIC, &lapic);
-	*(u32 *)&lapic.regs[APIC_SPIV] = 0xff | (apic ? APIC_SPIV_APIC_ENABLED : 0);
-	vcpu_ioctl(kc.vcpu[1], KVM_SET_LAPIC, &lapic);
-	kvmclock_settle(&kc);
-	vcpu_mp_state_set(kc.vcpu[1], &state);
-
-	before = *kc.page[1];
-	step();
-	run_now(0);
-	run_now(0);
-	changed = memcmp(&before, kc.page[1], sizeof(before));
-	ok = check(changed == written, "the page is %swritten", changed ? "" : "not ");
-
-	state.mp_state = KVM_MP_STATE_RUNNABLE;
-	vcpu_mp_state_set(kc.vcpu[1], &state);
-	run_now(1);
-	ok &= page_is_newest(1, 1, 0);
-	destroy();
-	return ok;
-}
-
-static bool test_parked_uninitialized(void)
-{
-	return others_write(KVM_MP_STATE_UNINITIALIZED, false, false);
-}
-
-static bool test_parked_init(void)
-{
-	return others_write(KVM_MP_STATE_INIT_RECEIVED, false, false);
-}
-
-/* What Linux leaves of its CPUs when it starts another kernel. */
-static bool test_parked_halted(void)
-{
-	return others_write(KVM_MP_STATE_HALTED, false, false);
-}
-
-/* It may be woken at any time, and then reads what others have read. */
-static bool test_halted(void)
-{
-	return others_write(KVM_MP_STATE_HALTED, true, true);
-}
-
 static const struct kvmclock_test tests[] = {
 	{ "hyperv_owner", test_hyperv_owner, no_hyperv, .always = true },
 	{ "hyperv_owner_by_host", test_hyperv_owner_by_host, no_hyperv, .always = true },
@@ -1612,15 +1517,11 @@ static const struct kvmclock_test tests[] = {
 	{ "stopped_slot_entered", test_stopped_slot_entered, .always = true },
 	{ "stopped_mprotect", test_stopped_mprotect, .always = true },
 	{ "stopped_mprotect_entered", test_stopped_mprotect_entered, .always = true },
+	{ "no_slot", test_no_slot, no_xen },
+	{ "unwritable", test_unwritable, no_xen },
 	{ "host_clock", test_host_clock, .always = true },
 	{ "host_clock_migrated", test_host_clock_migrated, no_cpu1, .always = true },
 	{ "postcopy", test_postcopy, .always = true },
-	{ "postcopy_taken_up", test_postcopy_taken_up, .always = true },
-	{ "postcopy_read", test_postcopy_read, .always = true },
-	{ "parked_uninitialized", test_parked_uninitialized, .always = true },
-	{ "parked_init", test_parked_init, .always = true },
-	{ "parked_halted", test_parked_halted, .always = true },
-	{ "halted", test_halted },
 };
 
 int main(int argc, char *argv[])

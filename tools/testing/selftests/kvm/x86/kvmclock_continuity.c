@@ -797,22 +797,37 @@ static void test_catchup(void)
 
 /* ---- Differing TSC offsets ---- */
 
-static bool all_pages_stable(struct kvmclock_vm *kc, bool stable)
+static bool page_is_stable(const struct kvmclock_vm *kc, int vcpu)
 {
-	struct kvmclock_shot shot;
+	return kc->page[vcpu]->flags & PVCLOCK_TSC_STABLE_BIT;
+}
+
+static bool all_pages_stable(const struct kvmclock_vm *kc, bool stable)
+{
 	int i;
 
-	kvmclock_shoot(kc, &shot);
 	for (i = 0; i < kc->nr_vcpus; i++)
-		if (!!(shot.line[i].flags & PVCLOCK_TSC_STABLE_BIT) != stable)
+		if (page_is_stable(kc, i) != stable)
 			return false;
 	return true;
 }
 
 /*
- * Only vCPU 0 enters the guest after each change: by then no vCPU's page may
- * have the wrong bit, because the guest may read all pages from there.
+ * Let only the last vCPU enter the guest after a change: by then neither its own page
+ * nor vCPU 0's may have the wrong bit, because the guest may read both from there.
+ * After all have entered, no page may.
  */
+static bool bit_follows(struct kvmclock_vm *kc, bool stable)
+{
+	const int last = kc->nr_vcpus - 1;
+	bool ok;
+
+	kvmclock_run(kc, last, KVMCLOCK_NOP, 0, 0);
+	ok = page_is_stable(kc, 0) == stable && page_is_stable(kc, last) == stable;
+	kvmclock_settle(kc);
+	return ok && all_pages_stable(kc, stable);
+}
+
 static void test_stable_bit(void)
 {
 	bool gone, back, master;
@@ -824,14 +839,11 @@ static void test_stable_bit(void)
 	ksft_test_result(all_pages_stable(&kc, true), "stable_bit_set\n");
 
 	kvmclock_set_offset(kc.vcpu[1], offset + (1UL << 36));
-	kvmclock_run(&kc, 0, KVMCLOCK_NOP, 0, 0);
-	gone = all_pages_stable(&kc, false);
-	kvmclock_settle(&kc);
+	gone = bit_follows(&kc, false);
 	master = kvmclock_get(&kc).flags == KVMCLOCK_MASTER_FLAGS;
 
 	kvmclock_set_offset(kc.vcpu[1], offset);
-	kvmclock_run(&kc, 0, KVMCLOCK_NOP, 0, 0);
-	back = all_pages_stable(&kc, true);
+	back = bit_follows(&kc, true);
 	kvmclock_vm_destroy(&kc);
 
 	ksft_test_result(gone, "stable_bit_gone_with_differing_offsets\n");

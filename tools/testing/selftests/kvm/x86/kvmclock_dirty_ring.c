@@ -4,16 +4,14 @@
  * dirty pages by rings.
  *
  * A ring belongs to a vCPU, and is the smallest that KVM takes.  There are more
- * pages than that, one or three for each vCPU: a vCPU that writes the pages of
- * all may not write more than its ring has room for.  It leaves to user space
- * then, and goes on once the ring was drained; or another vCPU does.
+ * pages than that, one or three for each vCPU.  A vCPU writes its own and vCPU 0's
+ * for each change, until its ring is full: it leaves to user space then, and goes
+ * on once the ring was drained.
  *
- * Who writes which page when is up to KVM.  But after all vCPUs have run, and
- * after all rings were drained, each page that is not what it was is to have been
- * reported, and all show the clock as it is.
+ * After all vCPUs have run, and after all rings were drained, each page that is not
+ * what it was is to have been reported, and all show the clock as it is.
  */
 #include <asm/barrier.h>
-#include <sys/mman.h>
 
 #include "kvmclock.h"
 
@@ -22,6 +20,9 @@
  * for each: more than 1024, the smallest ring where KVM reserves 512 entries.
  */
 #define NR_VCPUS	350
+
+/* Two pages for each fill any ring. */
+#define NR_CHANGES	600
 
 #define STEP_NS		(100 * NSEC_PER_SEC)
 
@@ -228,21 +229,37 @@ static bool test_set_clock(void)
 	return end("set_clock") & ok;
 }
 
-/* The vCPU that was the first to go on has written what all others read by then. */
-static bool test_first_writes_all(void)
+/* Any vCPU that goes on has written vCPU 0's page, too, and reports both. */
+static bool test_boot_page(void)
 {
-	int old;
+	const int last = NR_VCPUS - 1;
 	bool ok = begin();
 
 	step();
-	ok &= run_drained(0);
-	old = count_old_pages();
-	ok &= check(!old, "%d of %d pages show an old line", old, nr_pages);
+	ok &= run_drained(last);
+	drain(last, 1);
+	ok &= check(reported[0] && reported[last], "%d, %d", reported[0], reported[last]);
+	ok &= check(labs(kvmclock_page_error(&kc, 0, page_time(0))) <= 1, "an old line");
 	ok &= run_all_drained();
-	return end("first_writes_all") & ok;
+	return end("boot_page") & ok;
 }
 
-/* Who is full stays out of the guest for a while, and the others go on without it. */
+/* One vCPU writes for one change after the other, and is drained when it says so. */
+static bool test_one_runs(void)
+{
+	bool ok = begin();
+	int i;
+
+	for (i = 0; i < NR_CHANGES && ok; i++) {
+		step();
+		ok = run_drained(1);
+	}
+	ok &= check(nr_full, "no ring was full");
+	ok &= run_all_drained();
+	return end("one_runs") & ok;
+}
+
+/* Rings are drained after all have gone on. */
 static bool test_others_take_over(void)
 {
 	bool ok = begin();
@@ -256,7 +273,7 @@ static bool test_others_take_over(void)
 	return end("others_take_over") & ok;
 }
 
-/* A change while the pages of the last one are not all written yet. */
+/* A change while not all have gone on after the last one. */
 static bool test_many_changes(void)
 {
 	bool ok = begin();
@@ -286,106 +303,6 @@ static bool test_guest_tsc(void)
 	return end("guest_tsc") & ok;
 }
 
-/* What the guest has read of the clock through each page, and the last one of these. */
-struct readings {
-	u64 page;
-	u64 ns[NR_VCPUS];
-};
-
-/* One after the other, without leaving the guest by itself. */
-static void guest_read_all(struct kvmclock_guest *guest, struct readings *readings)
-{
-	u64 page;
-
-	for (page = readings->page; page < NR_VCPUS; page++) {
-		readings->ns[page] =
-			kvmclock_read((void *)(KVMCLOCK_PAGES_GPA + page * PAGE_SIZE));
-		WRITE_ONCE(readings->page, page);
-	}
-	GUEST_UCALL_NONE();
-}
-
-/* The host provides them again, zeroed, where somebody wants to read them. */
-static void step_without_pages(void)
-{
-	TEST_ASSERT(!madvise(kvmclock_page_hva(&kc, 1), (NR_VCPUS - 1) * PAGE_SIZE,
-			     MADV_DONTNEED), "MADV_DONTNEED");
-	step();
-}
-
-/*
- * All pages but the first are absent as the clock is set, and are provided, zeroed,
- * where the guest reads them: each is written before that, and after a full ring was
- * drained.
- */
-static bool test_fault_in(void)
-{
-	bool ok = begin();
-	struct readings *readings;
-	gva_t gva;
-	int i, old = 0;
-
-	gva = vm_alloc(kc.vm, sizeof(*readings), KVM_UTIL_MIN_VADDR);
-	readings = addr_gva2hva(kc.vm, gva);
-	memset(readings, 0, sizeof(*readings));
-	kvmclock_map_pages(&kc, NR_VCPUS);
-
-	step_without_pages();
-	vcpu_arch_set_entry_point(kc.vcpu[0], guest_read_all);
-	vcpu_args_set(kc.vcpu[0], 2, kc.guest_gva[0], gva);
-	ok &= run_drained(0);
-
-	for (i = 1; i < NR_VCPUS; i++)
-		old += readings->ns[i] < readings->ns[i - 1];
-	kvmclock_measure("dirty_ring.fault_in.old", old, "pages");
-	ok &= check(readings->page == NR_VCPUS - 1, "%lu pages were read", readings->page + 1);
-	ok &= check(!old, "%d of %d pages showed an old line", old, NR_VCPUS);
-	ok &= check(nr_full, "no ring was full");
-
-	vcpu_arch_set_entry_point(kc.vcpu[0], kvmclock_guest_main);
-	vcpu_args_set(kc.vcpu[0], 1, kc.guest_gva[0]);
-	ok &= run_all_drained();
-	return end("fault_in") & ok;
-}
-
-/* Map a page on vCPU 0, whose ring may have to be drained for it. */
-static bool pre_fault(int page)
-{
-	struct kvm_pre_fault_memory range;
-
-	for (;;) {
-		range = (struct kvm_pre_fault_memory){
-			.gpa = kvmclock_page_gpa(page),
-			.size = PAGE_SIZE,
-		};
-		if (!__vcpu_ioctl(kc.vcpu[0], KVM_PRE_FAULT_MEMORY, &range))
-			return true;
-		if (!check(errno == EAGAIN, "page %d: errno %d", page, errno))
-			return false;
-		nr_full++;
-		if (!check(drain(0, 1), "page %d: the ring is full of nothing", page))
-			return false;
-	}
-}
-
-/* The same without entering the guest: each page is written before it is mapped. */
-static bool test_pre_fault(void)
-{
-	int page, old = 0;
-	bool ok = begin();
-
-	step_without_pages();
-	ok &= run_drained(0);
-	for (page = 1; page < NR_VCPUS && ok; page++) {
-		ok = pre_fault(page);
-		old += labs(kvmclock_page_error(&kc, page, page_time(page))) > 1;
-	}
-	ok &= check(!old, "%d of %d pages showed an old line", old, NR_VCPUS);
-	ok &= check(nr_full, "no ring was full");
-	ok &= run_all_drained();
-	return end("pre_fault") & ok;
-}
-
 /* For a guest that uses Xen's clocks, too, it is three pages for each vCPU. */
 static bool test_xen(void)
 {
@@ -409,12 +326,10 @@ static const char *no_xen(void)
 
 static const struct kvmclock_test tests[] = {
 	{ "set_clock", test_set_clock, .always = true },
-	{ "first_writes_all", test_first_writes_all },
+	{ "boot_page", test_boot_page },
+	{ "one_runs", test_one_runs, .always = true },
 	{ "others_take_over", test_others_take_over, .always = true },
 	{ "many_changes", test_many_changes, .always = true },
-	/* TSCs are equal before "guest_tsc" only. */
-	{ "fault_in", test_fault_in },
-	{ "pre_fault", test_pre_fault, kvmclock_cannot_pre_fault },
 	{ "guest_tsc", test_guest_tsc, .always = true },
 	{ "xen", test_xen, no_xen, .always = true },
 };

@@ -338,7 +338,7 @@ static int op_run(const struct op *op)
 	return __vcpu_run(kc.vcpu[1]) ? errno : 0;
 }
 
-/* The wall clock and Hyper-V's page are copied to the guest, too. */
+/* The wall clock is copied to the guest, too. */
 static void prepare_copies(const struct op *op)
 {
 	prepare_run(op);
