@@ -163,15 +163,6 @@
 - static u32 __read_mostly tsc_tolerance_ppm = 250;
 + u32 __read_mostly tsc_tolerance_ppm = 250;
 
-// The memory slots have changed.
-@memslots@ symbol kvm, gen; @@
-  kvm_arch_memslots_updated(...) {
-  ...
-  kvm_mmu_invalidate_mmio_sptes(kvm, gen);
-+ kvmclock_memslots_updated(kvm);
-  ...
-  }
-
 // The module is loaded and unloaded.
 @init@ @@
 - kvm_timer_init();

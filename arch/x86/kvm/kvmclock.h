@@ -189,14 +189,18 @@ static inline void kvmclock_vcpu_put(struct kvm_vcpu *vcpu)
 		__this_cpu_write(kvmclock_last_tsc, tsc);
 }
 
-/* Whether some page of @vcpu may show an older line than the present one. */
+/*
+ * Whether some page of @vcpu may show an older line than the present one.  Nobody looks
+ * for pages that no memory slot has before the slots change.
+ */
 static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 
 	/* Pairs with smp_store_release() in kvmclock_write_pages(). */
 	return smp_load_acquire(&vclock->shown) != READ_ONCE(vcpu->kvm->arch.clock.generation) ||
-	       READ_ONCE(vclock->unwritten);
+	       (unlikely(READ_ONCE(vclock->unwritten)) &&
+		READ_ONCE(vclock->without_slot) != kvm_memslots(vcpu->kvm)->generation);
 }
 
 /*
@@ -224,19 +228,6 @@ static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 		return 0;
 
 	return __kvmclock_handle_requests(vcpu);
-}
-
-/*
- * The memory slots have changed, and nobody sees the old ones any more: there may be
- * one now for a page that had none.
- */
-static inline void kvmclock_memslots_updated(struct kvm *kvm)
-{
-	if (likely(!READ_ONCE(kvm->arch.clock.lacks_slot)))
-		return;
-
-	WRITE_ONCE(kvm->arch.clock.lacks_slot, false);
-	kvmclock_publish(kvm);
 }
 
 /* x86.c: what is left there of a guest's TSC */

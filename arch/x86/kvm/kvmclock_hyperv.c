@@ -11,7 +11,7 @@
 
 #include "hyperv.h"
 #include "kvmclock.h"
-#include "kvmclock_math.h"
+#include "x86.h"
 
 /* A guest takes 0 for invalid, and some take this one for it, too. */
 #define KVMCLOCK_HV_INVALID_TOO	0xffffffff
@@ -52,8 +52,13 @@ static bool kvmclock_compute_hyperv_page(const struct pvclock_vcpu_time_info *li
  */
 static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_tsc_page *page)
 {
-	return page->tsc_sequence && !kvm->arch.clock.hyperv.by_guest &&
-	       READ_ONCE(to_kvm_hv(kvm)->hv_tsc_emulation_control);
+	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
+
+	hyperv->kept_scale = page->tsc_scale;
+	hyperv->kept_offset = page->tsc_offset;
+	WRITE_ONCE(hyperv->is_kept, page->tsc_sequence && !hyperv->by_guest &&
+				    READ_ONCE(to_kvm_hv(kvm)->hv_tsc_emulation_control));
+	return hyperv->is_kept;
 }
 
 /*
@@ -119,10 +124,7 @@ bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa, struct ms_hype
 	return true;
 }
 
-/*
- * HV_X64_MSR_REFERENCE_TSC is written.  This may be an ioctl, and the memory absent:
- * it is left to who enters the guest next.
- */
+/* HV_X64_MSR_REFERENCE_TSC is written.  The page is left to who enters the guest next. */
 void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiated)
 {
 	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
@@ -131,12 +133,24 @@ void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiate
 	scoped_guard(raw_spinlock_irqsave, &hyperv->lock) {
 		WRITE_ONCE(hyperv->gpa, msr & HV_X64_MSR_TSC_REFERENCE_ENABLE ? gpa : INVALID_GPA);
 		hyperv->by_guest = !host_initiated;
+		WRITE_ONCE(hyperv->is_kept, false);
 	}
 	kvmclock_publish(vcpu->kvm);
 }
 
-/* Hyper-V's reference counter, an MSR: the clock, whether the page is valid or not. */
+/*
+ * Hyper-V's reference counter, an MSR: the clock, whether the page is valid or not,
+ * unless the guest goes on with a page that is not what the clock would have it.
+ */
 u64 get_time_ref_counter(struct kvm *kvm)
 {
-	return div_u64(get_kvmclock_ns(kvm), 100);
+	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
+
+	if (likely(!READ_ONCE(hyperv->is_kept)))
+		return div_u64(get_kvmclock_ns(kvm), 100);
+
+	guard(raw_spinlock_irqsave)(&hyperv->lock);
+
+	return mul_u64_u64_shr(kvm_read_l1_tsc(kvm->arch.clock.boot_vcpu, rdtsc()),
+			       hyperv->kept_scale, 64) + hyperv->kept_offset;
 }

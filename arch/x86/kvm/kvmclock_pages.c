@@ -13,11 +13,9 @@
 
 #include <linux/kvm_host.h>
 #include <linux/kvm_para.h>
-#include <linux/ratelimit.h>
 
 #include "hyperv.h"
 #include "kvmclock.h"
-#include "kvmclock_math.h"
 #include "trace.h"
 #include "x86.h"
 #include "xen.h"
@@ -30,8 +28,6 @@ enum kvmclock_page_kind {
 	KVMCLOCK_PAGE_HYPERV,
 	KVMCLOCK_NR_PAGES
 };
-
-#define KVMCLOCK_ALL_PAGES	(BIT(KVMCLOCK_NR_PAGES) - 1)
 
 struct kvmclock_page {
 	struct gfn_to_pfn_cache *gpc;	/* NULL if the guest has no such page */
@@ -111,24 +107,15 @@ static int kvmclock_map_page(const struct kvmclock_page *page, bool wait)
 		      kvm_gpc_activate_nowait(gpc, page->gpa, page->len);
 }
 
-/*
- * A page that could not be mapped: whether there is nothing to be written, because no
- * memory slot has it that the guest may write.  Nobody looks for it then before the
- * slots change, see kvmclock_memslots_updated().
- */
-static bool kvmclock_lacks_slot(struct kvm *kvm, const struct kvmclock_page *page)
+/* Whether a page could not be mapped because none of @slots has it for the guest to write. */
+static bool kvmclock_lacks_slot(const struct kvmclock_page *page, u64 slots)
 {
 	struct gfn_to_pfn_cache *gpc = page->gpc;
-	bool lacks;
 
 	guard(read_lock_irq)(&gpc->lock);
 
-	lacks = gpc->active && !kvm_is_error_gpa(gpc->gpa) && kvm_is_error_hva(gpc->uhva) &&
-		(page->gpa == INVALID_GPA || page->gpa == gpc->gpa) &&
-		gpc->generation == kvm_memslots(kvm)->generation;
-	if (lacks)
-		WRITE_ONCE(kvm->arch.clock.lacks_slot, true);
-	return lacks;
+	return gpc->active && !kvm_is_error_gpa(gpc->gpa) && kvm_is_error_hva(gpc->uhva) &&
+	       (page->gpa == INVALID_GPA || page->gpa == gpc->gpa) && gpc->generation == slots;
 }
 
 /*
@@ -188,23 +175,24 @@ static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_k
 }
 
 /*
- * Write one of @vcpu's pages without waiting for it.  False if that is still to be
- * done.  Who takes the page away waits for gpc->lock.
+ * Write one of @vcpu's pages without waiting for it.  If that is still to be done,
+ * returns -ENXIO if none of @slots has the page, else -EAGAIN.  Who takes the page
+ * away waits for gpc->lock.
  */
-static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind)
+static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind, u64 slots)
 {
 	struct kvmclock_page page = kvmclock_find_page(vcpu, kind);
 	struct gfn_to_pfn_cache *gpc = page.gpc;
 	bool mapped;
 
 	if (!gpc)
-		return true;
+		return 0;
 
 	read_lock_irq(&gpc->lock);
 	if (!kvmclock_is_mapped(&page)) {
 		read_unlock_irq(&gpc->lock);
 		if (kvmclock_map_page(&page, false))
-			return kvmclock_lacks_slot(vcpu->kvm, &page);
+			return kvmclock_lacks_slot(&page, slots) ? -ENXIO : -EAGAIN;
 		read_lock_irq(&gpc->lock);
 	}
 
@@ -215,7 +203,7 @@ static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind k
 		       kvmclock_write_vcpu_line(vcpu, kind, gpc->khva + page.offset)))
 		kvm_gpc_mark_dirty_in_slot(gpc);
 	read_unlock_irq(&gpc->lock);
-	return mapped;
+	return mapped ? 0 : -EAGAIN;
 }
 
 /*
@@ -228,17 +216,25 @@ static bool kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind k
 static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	u64 slots = kvm_memslots(vcpu->kvm)->generation, without_slot = slots;
 	unsigned long generation, todo;
 	unsigned int kind;
+	int r;
 
 	guard(mutex)(&vclock->pages_lock);
 
 	generation = READ_ONCE(vcpu->kvm->arch.clock.generation);
-	todo = all || vclock->shown != generation ? KVMCLOCK_ALL_PAGES : vclock->unwritten;
-	for_each_set_bit(kind, &todo, KVMCLOCK_NR_PAGES)
-		if (kvmclock_write_page(vcpu, kind))
+	todo = all || vclock->shown != generation ? BIT(KVMCLOCK_NR_PAGES) - 1 :
+								vclock->unwritten;
+	for_each_set_bit(kind, &todo, KVMCLOCK_NR_PAGES) {
+		r = kvmclock_write_page(vcpu, kind, slots);
+		if (!r)
 			__clear_bit(kind, &todo);
+		else if (r != -ENXIO)
+			without_slot = 0;
+	}
 
+	WRITE_ONCE(vclock->without_slot, without_slot);
 	WRITE_ONCE(vclock->unwritten, todo);
 	/* Pairs with smp_load_acquire() in kvmclock_pages_are_old(). */
 	smp_store_release(&vclock->shown, generation);
@@ -421,6 +417,7 @@ static void kvmclock_move_page(struct kvm_vcpu *vcpu, u64 system_time)
 	scoped_guard(mutex, &vclock->pages_lock) {
 		WRITE_ONCE(vclock->system_time, system_time);
 		WRITE_ONCE(vclock->unwritten, vclock->unwritten | BIT(KVMCLOCK_PAGE_KVM));
+		WRITE_ONCE(vclock->without_slot, 0);
 	}
 
 	if (!(system_time & KVM_MSR_ENABLED))
@@ -440,12 +437,10 @@ void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 /* Tell the guest that it was stopped.  There is no way to without kvmclock. */
 int kvm_set_guest_paused(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-
-	if (kvmclock_gpa(vclock) == INVALID_GPA)
+	if (kvmclock_gpa(&vcpu->arch.clock) == INVALID_GPA)
 		return -EINVAL;
 
-	WRITE_ONCE(vclock->guest_stopped, true);
+	WRITE_ONCE(vcpu->arch.clock.guest_stopped, true);
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	return 0;
 }
@@ -456,11 +451,8 @@ int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock
 	struct kvmclock_instant now;
 	u32 nsec;
 
-	if (clock_type != KVM_CLOCK_PAIRING_WALLCLOCK)
-		return -KVM_EOPNOTSUPP;
-
 	/* A TSC that is caught up with at each exit pairs with nothing. */
-	if (vcpu->arch.tsc_always_catchup)
+	if (clock_type != KVM_CLOCK_PAIRING_WALLCLOCK || vcpu->arch.tsc_always_catchup)
 		return -KVM_EOPNOTSUPP;
 
 	kvmclock_get_instant(CLOCK_REALTIME, &now);

@@ -45,6 +45,9 @@ struct kvmclock_hyperv_page {
 	gpa_t gpa;		/* INVALID_GPA if the guest has none */
 	u32 sequence;		/* the last one that was valid */
 	bool by_guest;		/* enabled by the guest, and not written since */
+	bool is_kept;		/* the guest goes on with what it has in there: */
+	u64 kept_scale;
+	s64 kept_offset;
 };
 
 struct kvm_clock {
@@ -103,11 +106,9 @@ struct kvm_clock {
 
 	/*
 	 * @generation counts changes that pages must show, see kvm_vcpu_clock::shown, and
-	 * starts at 1.  @lacks_slot, which needs no lock, says that a page could not be
-	 * written for want of a memory slot.  All vCPUs write the pages of @boot_vcpu.
+	 * starts at 1.  All vCPUs write the pages of @boot_vcpu.
 	 */
 	unsigned long generation;
-	bool lacks_slot;
 	struct kvm_vcpu *boot_vcpu;	/* once it has a TSC */
 
 	struct kvmclock_hyperv_page hyperv;
@@ -170,6 +171,7 @@ struct kvm_vcpu_clock {
 	struct mutex pages_lock;
 	unsigned long shown;
 	unsigned long unwritten;
+	u64 without_slot;	/* memory slots, by generation, in which @unwritten are not */
 	u64 system_time;	/* MSR_KVM_SYSTEM_TIME{,_NEW} */
 	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set; needs no lock */
 	struct gfn_to_pfn_cache pv_time;

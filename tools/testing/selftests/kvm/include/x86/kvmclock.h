@@ -379,11 +379,6 @@ static inline gpa_t kvmclock_page_gpa(int page)
 	return KVMCLOCK_PAGES_GPA + page * PAGE_SIZE;
 }
 
-static inline const char *kvmclock_cannot_pre_fault(void)
-{
-	return kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY) ? NULL : "no KVM_CAP_PRE_FAULT_MEMORY";
-}
-
 /* Let the guest read them, at the addresses that they have for the host. */
 static inline void kvmclock_map_pages(struct kvmclock_vm *kc, int nr_pages)
 {
