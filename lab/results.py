@@ -49,6 +49,8 @@ class Span:
 
     def __str__(self):
         ends = [number(self.low), number(self.high)]
+        if self.unit == 'readings':     # a number of them, and no difference
+            ends = [end.lstrip('+') for end in ends]
         return f'{" … ".join(dict.fromkeys(ends))} {self.unit}'
 
 
@@ -97,12 +99,12 @@ class Results:
         return Span(min(values), max(values), row.keys.rsplit('_', 1)[1], day_of(path)) if values else None
 
     def measured(self, rows):
-        """(text, host, stock, ours, day) of those that were measured on ours."""
+        """(text, host, stock, ours, day) of those that were measured on both."""
         for row in rows:
             stock, ours = self.span(row, 'stock'), self.span(row, 'ours')
-            if ours:
+            if stock and ours:
                 host = {'amd': 'AMD', 'intel': 'Intel', 'demo': 'two AMD'}[row.source]
-                yield row.text, host, str(stock or '–'), str(ours), ours.day
+                yield row.text, host, str(stock), str(ours), min(stock.day, ours.day)
 
     def runs(self):
         """(kind of run, kernel, KVM, passed, failed, skipped, minutes, day)"""
