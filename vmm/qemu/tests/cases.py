@@ -90,7 +90,8 @@ CASES = (
          (WRITE, HOP, Step("snapshot", FROZEN), Step("restart", FROZEN), ADJUST, HOP, SET_BACK, HOP, RESET, HOP, PLUG),
          # It is not to undo it, nor to sleep until a deadline that it has put off so.
          "clearcpuid=tsc_adjust nohz=off"),
-    # TSCs that QEMU sets back in a reset, as those who compute with unsigned numbers see it.
+    # TSCs that QEMU sets back in a reset, as those who compute with unsigned numbers see it. Where the page is left of a TSC
+    # that is ahead, the second QEMU aborts.
     Case("ours-old", "ours", "kvm-clock", 2, "old", (RESET, *hops(LOST, "old"))),
     Case("ours-hyperv", "ours", "kvm-clock", 1, "hyperv", (HYPERV, RESET, HYPERV, SET_BACK, *hops(LOST, "hyperv")),
          f"memmap=4K${HYPERV_PAGE:#x}"),
