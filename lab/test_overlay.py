@@ -225,6 +225,7 @@ class Growth(unittest.TestCase):
             self.put(name, text)
         for name in '0001-a', '0002-b', '0003-c':
             self.put(f'series/{name}/message', name)
+        self.put('MAINTAINERS', 'CLOCK\nM:\tSomebody <somebody@localhost>\n')
         for command in (['init', '-q'], ['add', '.'], ['-c', 'user.name=x', '-c', 'user.email=x@y', 'commit', '-qmbase'],
                         ['tag', 'base']):
             subprocess.run(['git', '-C', self.tree, *command], check=True)

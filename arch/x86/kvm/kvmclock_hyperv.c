@@ -53,12 +53,13 @@ static bool kvmclock_compute_hyperv_page(const struct pvclock_vcpu_time_info *li
 static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_tsc_page *page)
 {
 	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;
+	bool keep = page->tsc_sequence && !hyperv->by_guest &&
+		    READ_ONCE(to_kvm_hv(kvm)->hv_tsc_emulation_control);
 
 	hyperv->kept_scale = page->tsc_scale;
 	hyperv->kept_offset = page->tsc_offset;
-	WRITE_ONCE(hyperv->is_kept, page->tsc_sequence && !hyperv->by_guest &&
-				    READ_ONCE(to_kvm_hv(kvm)->hv_tsc_emulation_control));
-	return hyperv->is_kept;
+	WRITE_ONCE(hyperv->is_kept, keep);
+	return keep;
 }
 
 /*

@@ -300,7 +300,7 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
 }
 
 /* The guest or user space has asked for the epoch to be written on this vCPU. */
-static void kvmclock_write_wall_clock(struct kvm_vcpu *vcpu)
+static void kvm_write_wall_clock(struct kvm_vcpu *vcpu)
 {
 	gpa_t gpa = vcpu->arch.clock.pending_wall_clock;
 	struct pvclock_wall_clock wc;
@@ -351,7 +351,7 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 		kvmclock_write_pages(boot_vcpu, false);
 
 	if (unlikely(vcpu->arch.clock.pending_wall_clock))
-		kvmclock_write_wall_clock(vcpu);
+		kvm_write_wall_clock(vcpu);
 	return 0;
 }
 

@@ -3,10 +3,10 @@
  * Verify that no vCPU ever reads less than any vCPU has read before.
  *
  * Four vCPUs read the clock without pause, each through its own page and, if the
- * page says that the TSCs are stable, through vCPU 0's, as Linux's vDSO does.  They share the highest value read so far: a reading that began
- * after that value was stored must not be below it.  Meanwhile the host makes
- * trouble, first of one kind at a time and then of all kinds at random, always
- * in the same order.
+ * page says that the TSCs are stable, through vCPU 0's, as Linux's vDSO does.  They
+ * share the highest value read so far: a reading that began after that value was
+ * stored must not be below it.  Meanwhile the host makes trouble, first of one kind
+ * at a time and then of all kinds at random, always in the same order.
  *
  * Without master clock, each vCPU has a line of its own and only the value where
  * the master clock starts again is promised.  The readers are told (RELAXED) and

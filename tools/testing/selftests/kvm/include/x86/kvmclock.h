@@ -273,15 +273,15 @@ static inline u64 kvmclock_tolerance_ppm(void)
  */
 static inline u64 kvmclock_ratio(u32 khz)
 {
-	u64 one = 1ULL << kvmclock_frac_bits(), host = kvmclock_host_khz();
-	u64 ppm = kvmclock_tolerance_ppm();
+	unsigned __int128 one = 1ULL << kvmclock_frac_bits();
+	u64 host = kvmclock_host_khz(), ppm = kvmclock_tolerance_ppm();
 
 	if (!khz || !kvmclock_can_scale() ||
 	    (khz >= host * (1000000 - ppm) / 1000000 &&
 	     khz <= host * (1000000 + ppm) / 1000000))
 		return one;
 
-	return (unsigned __int128)one * khz / host;
+	return one * khz / host;
 }
 
 /* The first host TSC at which kvmclock_scale() is @tsc or more. */
