@@ -113,7 +113,7 @@ move_skewed() {
 		within relation_error_ns 100000
 }
 
-# What the guest itself has written to its TSCs, all or one of them. Stock's pages do not follow that.
+# What the guest itself has written to its TSCs, all or one of them. Stock does not follow that.
 move_written() {
 	save --vcpus 3 --write-tsc "$1" "$dir/guest" && within tsc_back 0 &&
 		restore --save "$dir/next" "$dir/guest" && within tsc_back 0 &&
