@@ -6,7 +6,8 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo LOG=$LOGS/demo-qemu.log
 
-qemu() { make -C "$ROOT" --no-print-directory qemu QEMU=7.2 VMM=; }
+# Not as an argument: the target sets VMM itself.
+qemu() { VMM='' make -C "$ROOT" --no-print-directory qemu QEMU=7.2; }
 
 modules() {
 	"$ROOT/lab/fetch.sh"
