@@ -132,6 +132,10 @@ static void look(struct seen *seen)
 
 	memset(seen, 0, sizeof(*seen));
 	seen->nr_vcpus = kc.nr_vcpus;
+	/* To ask for a line in terms of a TSC that was set back redraws it, for all vCPUs. */
+	for (i = 0; i < kc.nr_vcpus; i++)
+		ioctl(kc.vcpu[i]->fd, KVM_GET_CLOCK_GUEST, &seen->line[i]);
+	memset(seen->line, 0, sizeof(seen->line));
 	for (i = 0; i < kc.nr_vcpus; i++) {
 		seen->has_line[i] = !ioctl(kc.vcpu[i]->fd, KVM_GET_CLOCK_GUEST, &seen->line[i]);
 		seen->offset[i] = kvmclock_get_offset(kc.vcpu[i]);

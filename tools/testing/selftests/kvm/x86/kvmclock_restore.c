@@ -71,6 +71,7 @@ struct restore {
 	struct kvm_clock_data got;	/* GET, right after it */
 	int nr_vcpus;			/* that there were then */
 	u64 begin, end;			/* host TSCs around it */
+	u64 seen;			/* the host TSC when all vCPUs had taken note of it */
 	int err;
 };
 
@@ -92,6 +93,7 @@ static void restore_done(struct restore *r)
 {
 	kvmclock_settle(r->kc);
 	kvmclock_shoot(r->kc, &r->after);
+	r->seen = rdtsc();
 	r->got = kvmclock_get(r->kc);
 }
 
@@ -109,10 +111,7 @@ static u64 asked_at(const struct restore *r, u64 host_tsc)
 	return kvmclock_line_at(&line, kvmclock_tsc_at(&r->after, 0, host_tsc));
 }
 
-/*
- * By how much vCPU @i's line misses the one that was asked for.  At the same rate
- * the two are the same for ever; else they cross during the ioctl.
- */
+/* By how much vCPU @i's line misses the one that was asked for, if they cross during the ioctl. */
 static s64 line_error(const struct restore *r, int i)
 {
 	s64 first = kvmclock_at(&r->after, i, r->begin) - asked_at(r, r->begin);
@@ -123,9 +122,13 @@ static s64 line_error(const struct restore *r, int i)
 	return labs(first) < labs(last) ? first : last;
 }
 
+/*
+ * At the same rate, they are the same for ever.  Not before a guest can read the line: if
+ * it was drawn anew, its anchor is behind the ioctl, and going back it rounds the other way.
+ */
 static s64 line_error_in(const struct restore *r, int i, u64 seconds)
 {
-	u64 then = r->end + seconds * SEC_CYCLES;
+	u64 then = r->seen + seconds * SEC_CYCLES;
 
 	return kvmclock_at(&r->after, i, then) - asked_at(r, then);
 }
@@ -149,9 +152,10 @@ static bool lines_are_right(const struct restore *r, const char *what, bool same
 	int i;
 
 	for (i = 0; i < r->kc->nr_vcpus; i++) {
-		kvmclock_record(&error, line_error(r, i));
-		if (!same_rate)
+		if (!same_rate) {
+			kvmclock_record(&error, line_error(r, i));
 			continue;
+		}
 		kvmclock_record(&error, line_error_in(r, i, 0));
 		kvmclock_record(&error, line_error_in(r, i, 3600));
 	}
