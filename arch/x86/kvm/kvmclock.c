@@ -33,16 +33,6 @@
 #define CREATE_TRACE_POINTS
 #include "kvmclock_trace.h"
 
-/*
- * By how much @line and the host's clock may differ where they are the same but
- * for rounding.  Both round down to 1 ns; and @line knows whole cycles of its TSC
- * only, which with scaling do not begin when the host's do: one cycle, rounded up.
- */
-static s64 kvmclock_rounding_ns(const struct pvclock_vcpu_time_info *line)
-{
-	return kvmclock_scale_delta(1, line->tsc_to_system_mul, line->tsc_shift) + 2;
-}
-
 bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
 			const struct pvclock_vcpu_time_info *b)
 {
@@ -66,27 +56,16 @@ static void kvmclock_move_line(struct pvclock_vcpu_time_info *line, u64 host_tsc
 	line->system_time = ns;
 }
 
-/*
- * Draw @line through @point, for a TSC scaled by @ratio.  If it is to go on from
- * another line, extend that one where the rate is the same, or is to be kept, and
- * where it is not, do not fall below it by rounding.
- */
-static void kvmclock_draw(struct pvclock_vcpu_time_info *line, const struct kvmclock_point *point,
-			  u64 ratio)
+/* Draw @line for a host TSC that runs at @khz and is scaled by @ratio. */
+static void kvmclock_draw_line(struct pvclock_vcpu_time_info *line, u64 host_tsc, u64 ns,
+			       u32 khz, u64 ratio)
 {
-	const struct kvmclock_track *from = &point->from;
-
-	kvmclock_move_line(line, point->tsc, point->ns, ratio);
-	kvmclock_line_set_rate(line, kvmclock_guest_freq(point->khz, ratio));
-
-	if (from->ratio == ratio && (from->keeps_rate || kvmclock_same_rate(&from->line, line)))
-		*line = from->line;
-	else
-		line->system_time += from->slack_ns;
+	kvmclock_move_line(line, host_tsc, ns, ratio);
+	kvmclock_line_set_rate(line, kvmclock_guest_freq(khz, ratio));
 }
 
-/* Draw @vcpu's own line, for host clock mode. */
-void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_point *point)
+/* Draw @vcpu's own line, for host clock mode, on the CPU that it runs on. */
+void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, u64 ns, u32 khz)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
@@ -95,33 +74,7 @@ void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_point *poin
 
 	vclock->ratio = vclock->tsc_ratio;
 	vclock->redraws = clock->redraws;
-	kvmclock_draw(&vclock->line, point, vclock->ratio);
-}
-
-/*
- * Whether @vcpu's line can be extended, because for the same frequency it shows
- * the host's clock, @point, still, and its anchor is not ahead of the vCPU's TSC.
- */
-bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_point *point)
-{
-	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-	u64 scaled_tsc = kvm_scale_tsc(point->tsc, vclock->ratio);
-	struct pvclock_vcpu_time_info rate;
-	s64 ahead_ns;
-
-	if (!vclock->line.tsc_to_system_mul || vclock->ratio != vclock->tsc_ratio)
-		return false;
-
-	kvmclock_line_set_rate(&rate, kvmclock_guest_freq(point->khz, vclock->ratio));
-	if (!kvmclock_same_rate(&rate, &vclock->line))
-		return false;
-
-	if (kvmclock_anchor_is_ahead(vclock->line.tsc_timestamp + vclock->tsc_offset,
-				     scaled_tsc + vclock->tsc_offset))
-		return false;
-
-	ahead_ns = kvmclock_line_ns(&vclock->line, scaled_tsc) - point->ns;
-	return abs(ahead_ns) <= kvmclock_rounding_ns(&vclock->line);
+	kvmclock_draw_line(&vclock->line, host_tsc, ns, khz, vclock->ratio);
 }
 
 /* The host's TSC was reset, and the clock does not know yet. */
@@ -171,29 +124,12 @@ static bool kvmclock_read_line(struct kvm *kvm, u64 *ns)
 	return master;
 }
 
-/*
- * From here on the guest may know what the clock reads, in one way or another.
- * Either who sets the clock finds that noted, or the guest is given what the
- * clock was set to.
- */
-static void kvmclock_note_reading(struct kvm *kvm)
-{
-	struct kvm_clock *clock = &kvm->arch.clock;
-
-	if (likely(READ_ONCE(clock->guest_has_read)))
-		return;
-
-	WRITE_ONCE(clock->guest_has_read, true);
-	smp_mb();	/* Pairs with smp_mb() in kvmclock_raise_by(). */
-}
-
 /* Get the clock for the guest. */
 u64 get_kvmclock_ns(struct kvm *kvm)
 {
 	struct kvmclock_instant now;
 	u64 ns;
 
-	kvmclock_note_reading(kvm);
 	if (likely(kvmclock_read_line(kvm, &ns)))
 		return ns;
 
@@ -206,7 +142,6 @@ u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns)
 	struct kvmclock_instant now;
 	u64 ns;
 
-	kvmclock_note_reading(kvm);
 	ns = kvmclock_read(kvm, CLOCK_MONOTONIC, &now);
 	*monotonic_ns = now.sys_ns;
 	return ns;
@@ -408,7 +343,6 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 	if (vcpu->vcpu_id == vcpu->kvm->arch.bsp_vcpu_id)
 		WRITE_ONCE(clock->boot_vcpu, vcpu);
 	kvmclock_copy_tsc(vcpu);
-	vclock->redraws = clock->redraws;
 	if (vcpu->arch.guest_tsc_protected)
 		WRITE_ONCE(clock->tsc_protected, true);
 
@@ -539,13 +473,13 @@ static void kvmclock_to_vcpu_tsc(const struct kvm_clock *clock,
 }
 
 /*
- * Get the line that @vcpu's pages are to show: in terms of its own TSC.  The guest
- * is about to read it; who sets the clock finds that noted.  Fails if @vcpu has no
- * line yet, because it never ran.
+ * Get the line that @vcpu's pages are to show: in terms of its own TSC.  Fails if @vcpu
+ * has no TSC yet.  In host clock mode, a vCPU that has not run since the clock was redrawn
+ * has not drawn its own line yet: its pages go on from there.
  */
 bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
 {
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
@@ -553,18 +487,15 @@ bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info
 	if (list_empty(&vclock->node))
 		return false;
 
-	/* The clock was redrawn, and nobody has looked at this vCPU's line since. */
-	if (!clock->use_master_clock && vclock->redraws != clock->redraws)
-		kvmclock_draw_vcpu(vcpu, &clock->point);
-
-	*line = clock->use_master_clock ? clock->line : vclock->line;
-	if (!line->tsc_to_system_mul)
-		return false;
+	if (clock->use_master_clock)
+		*line = clock->line;
+	else if (vclock->redraws == clock->redraws)
+		*line = vclock->line;
+	else
+		kvmclock_draw_line(line, clock->line.tsc_timestamp, clock->line.system_time,
+				   clock->khz, vclock->tsc_ratio);
 
 	kvmclock_to_vcpu_tsc(clock, vclock, line);
-
-	if (unlikely(!clock->guest_has_read))
-		WRITE_ONCE(clock->guest_has_read, true);
 	vcpu->kvm->stat.clock_updates++;
 	return true;
 }
@@ -588,60 +519,44 @@ bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_in
 	return true;
 }
 
-/* Take the line of @vclock if it is ahead of what @track has. */
-static void kvmclock_track_line(struct kvmclock_track *track, u64 host_tsc, u64 ratio,
-				const struct pvclock_vcpu_time_info *line)
+/* What @line reads at most at @host_tsc, wherever another line goes on from it. */
+static u64 kvmclock_line_floor(const struct pvclock_vcpu_time_info *line, u64 host_tsc, u64 ratio)
 {
-	u64 ns = kvmclock_line_ns(line, kvm_scale_tsc(host_tsc, ratio));
-
-	if (track->ratio && ns <= track->ns)
-		return;
-
-	track->line = *line;
-	track->ratio = ratio;
-	track->ns = ns;
-	track->slack_ns = kvmclock_line_slack_ns(line);
+	return kvmclock_line_ns(line, kvm_scale_tsc(host_tsc, ratio)) +
+	       kvmclock_line_slack_ns(line);
 }
 
-static void kvmclock_track_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, struct kvmclock_track *track)
+/* The host TSC up to which the lines are good: after a reset, they ended when a vCPU ran last. */
+static u64 kvmclock_last_tsc_of(const struct kvm_clock *clock, const struct kvmclock_instant *now)
 {
-	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
-	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
-
-	/* A line that was not looked at since the clock was redrawn is not in use. */
-	if (vclock->line.tsc_to_system_mul && vclock->redraws == clock->redraws)
-		kvmclock_track_line(track, host_tsc, vclock->ratio, &vclock->line);
+	return unlikely(kvmclock_missed_tsc_reset(clock)) ? kvmclock_tsc_before_reset() : now->tsc;
 }
 
 /*
- * Get the line that the clock goes on from at @now: the VM's, or the one of the
- * vCPUs' own lines that is ahead of the others.  After a reset of the host's TSC,
- * the lines ended when a vCPU ran last.
+ * In host clock mode, what the vCPUs' own lines read at most at @now; a line that was not
+ * looked at since the clock was redrawn is not in use.  Takes the lock for each, so that
+ * interrupts are off for no longer with many vCPUs.
  */
-static void kvmclock_get_track(struct kvm *kvm, const struct kvmclock_instant *now,
-			       struct kvmclock_track *track)
+static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *now)
 {
-	const struct kvm_clock *clock = &kvm->arch.clock;
-	u64 host_tsc = now->tsc;
+	struct kvm_clock *clock = &kvm->arch.clock;
+	u64 host_tsc = kvmclock_last_tsc_of(clock, now), ns = 0;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	/* Only who holds update_lock changes the mode and the line. */
+	/* Only who holds update_lock changes the mode. */
 	lockdep_assert_held(&clock->update_lock);
+	if (clock->use_master_clock)
+		return 0;
 
-	*track = (struct kvmclock_track){};
-	if (unlikely(kvmclock_missed_tsc_reset(clock)))
-		host_tsc = kvmclock_tsc_before_reset();
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 
-	if (clock->use_master_clock) {
-		kvmclock_track_line(track, host_tsc, clock->ratio, &clock->line);
-		return;
+		guard(raw_spinlock_irq)(&clock->tsc_write_lock);
+		if (vclock->redraws == clock->redraws)
+			ns = max(ns, kvmclock_line_floor(&vclock->line, host_tsc, vclock->ratio));
 	}
-
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		kvmclock_track_vcpu(vcpu, host_tsc, track);
+	return ns;
 }
 
 /* No master clock any more; and TSCs written before have nothing in common with later ones. */
@@ -653,40 +568,19 @@ static void kvmclock_follow_tsc_reset(struct kvm_clock *clock)
 	clock->last_tsc_write = 0;
 }
 
-/* The line of the mode that was chosen, or what the vCPUs' own ones start from. */
-static void kvmclock_draw_clock(struct kvm_clock *clock, u64 host_tsc, u64 ns, u64 ratio,
-				const struct kvmclock_track *from)
-{
-	clock->ratio = ratio;
-	clock->khz = tsc_khz;
-	clock->redraws++;
-	clock->point = (struct kvmclock_point){ .tsc = host_tsc, .ns = ns, .khz = tsc_khz };
-	if (from)
-		clock->point.from = *from;
-
-	if (clock->use_master_clock) {
-		kvmclock_draw(&clock->line, &clock->point, ratio);
-		return;
-	}
-
-	clock->line = (struct pvclock_vcpu_time_info){ .system_time = clock->offset };
-	clock->point.khz = kvmclock_host_khz() ? : tsc_khz;
-}
-
 /*
- * Redraw the clock's line through @ns at @now, or extend @from, and choose the
- * mode that it runs in.  This is the only place that does so; all vCPUs are out
- * of the guest.
+ * Redraw the clock's line through @ns at @now, or as @asked, and choose the mode that it
+ * runs in.  This is the only place that does so; all vCPUs are out of the guest.
  *
- * In host clock mode, the vCPUs go on with lines of their own from the same point,
- * until they are loaded elsewhere or ask for an update.
+ * In host clock mode, each vCPU draws a line of its own before it enters the guest.  Until
+ * then, its pages have one from this point on.
  */
 void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-		     const struct kvmclock_track *from, enum kvmclock_cause cause)
+		     const struct pvclock_vcpu_time_info *asked, enum kvmclock_cause cause)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct pvclock_vcpu_time_info old = clock->line;
-	bool was_master;
+	bool keeps_rate;
 	u64 ratio;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
@@ -694,17 +588,28 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 	if (unlikely(kvmclock_missed_tsc_reset(clock)))
 		kvmclock_follow_tsc_reset(clock);
 
-	was_master = clock->use_master_clock;
+	keeps_rate = clock->use_master_clock && clock->khz == tsc_khz;
 	WRITE_ONCE(clock->use_master_clock,
 		   kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
+	keeps_rate = keeps_rate && clock->use_master_clock && clock->ratio == ratio;
 	clock->offset = ns - kvmclock_boot_ns(now);
+	clock->redraws++;
+	clock->ratio = ratio;
+	clock->khz = tsc_khz;
 
-	/* As the clock is set, it mostly stays in its mode and at its rate. */
-	if (was_master && clock->use_master_clock && !from &&
-	    clock->ratio == ratio && clock->khz == tsc_khz)
+	if (!clock->use_master_clock) {
+		clock->khz = kvmclock_host_khz() ? : tsc_khz;
+		clock->line = (struct pvclock_vcpu_time_info) {
+			.tsc_timestamp = now->tsc,
+			.system_time = ns,
+		};
+	} else if (asked) {
+		clock->line = *asked;
+	} else if (keeps_rate) {
 		kvmclock_move_line(&clock->line, now->tsc, ns, ratio);
-	else
-		kvmclock_draw_clock(clock, now->tsc, ns, ratio, from);
+	} else {
+		kvmclock_draw_line(&clock->line, now->tsc, ns, tsc_khz, ratio);
+	}
 
 	kvmclock_start_publishing(clock);
 	kvm->stat.clock_reanchors++;
@@ -718,43 +623,30 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 
 /*
  * Get a value for the clock to go on from at @now: no guest has read more, and a
- * line through it is nowhere below the one that the guest computed with.
+ * line through it is nowhere below the one that the guest computed with.  @vcpus_ns is
+ * what kvmclock_begin_update() has found.
  */
-u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
-		       const struct kvmclock_track *track)
+u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 vcpus_ns)
 {
-	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
+	const struct kvm_clock *clock = &kvm->arch.clock;
+	u64 ns = max(kvmclock_ns(clock, now), vcpus_ns);
 
-	return track->ratio ? max(ns, track->ns + track->slack_ns) : ns;
+	if (!clock->use_master_clock)
+		return ns;
+
+	return max(ns, kvmclock_line_floor(&clock->line, kvmclock_last_tsc_of(clock, now),
+					   clock->ratio));
 }
 
 /*
- * Let the clock go on from what it is, but in its new mode or at its new rate.
- * Its line is extended, unless the host's clock is ahead of it by more than
- * rounding, or the TSC is not what it was: the anchor is to be now then.
- */
-static void kvmclock_continue(struct kvm *kvm, const struct kvmclock_instant *now,
-			      const struct kvmclock_track *track, enum kvmclock_cause cause)
-{
-	u64 ns = kvmclock_ns(&kvm->arch.clock, now);
-
-	if (track->ratio && cause != KVMCLOCK_CAUSE_TSC_RESET &&
-	    cause != KVMCLOCK_CAUSE_TSC_SET_BACK &&
-	    (s64)(ns - track->ns) <= kvmclock_rounding_ns(&track->line))
-		kvmclock_redraw(kvm, now, track->ns, track, cause);
-	else
-		kvmclock_redraw(kvm, now, kvmclock_get_floor(kvm, now, track), NULL, cause);
-}
-
-/*
- * Kick all vCPUs out of the guest, take the instant, of clock @id, find the line to
- * go on from if @track is not NULL, and lock the clock.  A vCPU that comes online
+ * Kick all vCPUs out of the guest, take the instant, of clock @id, find what their own
+ * lines read if @vcpus_ns is not NULL, and lock the clock.  A vCPU that comes online
  * meanwhile could slip into the guest and read the old line after @now, unless it
  * still has to get its first page, for which it needs the lock.  With all vCPUs
  * @locked, none is in the guest.
  */
 void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
-			   struct kvmclock_instant *now, struct kvmclock_track *track)
+			   struct kvmclock_instant *now, u64 *vcpus_ns)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	int nr_vcpus;
@@ -766,8 +658,8 @@ void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
 		if (!locked)
 			kvm_make_all_cpus_request(kvm, KVM_REQ_MCLOCK_INPROGRESS);
 		kvmclock_get_instant(id, now);
-		if (track)
-			kvmclock_get_track(kvm, now, track);
+		if (vcpus_ns)
+			*vcpus_ns = kvmclock_vcpus_floor(kvm, now);
 
 		raw_spin_lock_irq(&clock->tsc_write_lock);
 		if (likely(nr_vcpus == atomic_read(&kvm->online_vcpus)))
@@ -786,8 +678,9 @@ void kvmclock_unlock_update(struct kvm *kvm)
 }
 
 /*
- * Let vCPUs enter the guest again, but not before the pages are written.  That is
- * left to them: the memory may be absent, and only KVM_RUN may wait for it.
+ * Let vCPUs enter the guest again, but not before the pages are written, and in host
+ * clock mode lines drawn for them.  That is left to them: the memory may be absent, and
+ * only KVM_RUN may wait for it; the TSC may be another one on the CPU that they run on.
  *
  * While the host's TSC is held, they stay out, until the clock is redrawn again.
  */
@@ -797,7 +690,8 @@ void kvmclock_end_update(struct kvm *kvm)
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+		if (kvmclock_pages_are_old(vcpu))
+			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 		if (likely(!kvmclock_tsc_is_held()))
 			kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
 	}
@@ -865,8 +759,7 @@ static enum kvmclock_cause kvmclock_must_redraw_for(struct kvm *kvm, struct kvm_
 {
 	enum kvmclock_cause cause = kvmclock_must_redraw(kvm, tsc_based);
 
-	/* Other causes extend the line, with the anchor that it has. */
-	if (vcpu && cause != KVMCLOCK_CAUSE_TSC_RESET && __kvmclock_line_is_ahead(vcpu))
+	if (vcpu && cause == KVMCLOCK_CAUSE_NONE && __kvmclock_line_is_ahead(vcpu))
 		return KVMCLOCK_CAUSE_TSC_SET_BACK;
 
 	return cause;
@@ -894,18 +787,20 @@ static bool kvmclock_is_up_to_date(struct kvm *kvm, struct kvm_vcpu *vcpu)
 static void __kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 {
 	struct kvmclock_instant now;
-	struct kvmclock_track track;
 	enum kvmclock_cause cause;
+	u64 vcpus_ns, ns;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
 	if (kvmclock_is_up_to_date(kvm, vcpu))
 		return;
 
-	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &track);
+	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &vcpus_ns);
 	cause = kvmclock_must_redraw_for(kvm, vcpu, now.tsc_based);
-	if (cause != KVMCLOCK_CAUSE_NONE)
-		kvmclock_continue(kvm, &now, &track, cause);
+	if (cause != KVMCLOCK_CAUSE_NONE) {
+		ns = kvmclock_get_floor(kvm, &now, vcpus_ns);
+		kvmclock_redraw(kvm, &now, ns, NULL, cause);
+	}
 	WRITE_ONCE(kvm->arch.clock.must_update, false);
 	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
@@ -951,22 +846,16 @@ void kvmclock_must_look(struct kvm *kvm)
 void kvmclock_redraw_for_host(struct kvm *kvm)
 {
 	struct kvmclock_instant now;
-	struct kvmclock_track track;
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	u64 ns;
+	u64 vcpus_ns, ns;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &track);
-	ns = kvmclock_tsc_is_held() ? kvmclock_get_floor(kvm, &now, &track) :
+	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &vcpus_ns);
+	ns = kvmclock_tsc_is_held() ? kvmclock_get_floor(kvm, &now, vcpus_ns) :
 				      kvmclock_ns(&kvm->arch.clock, &now);
 	kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_FREQUENCY);
 	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
-
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 /* Have @vcpu's pages written, in host clock mode with a new line. */
@@ -1003,6 +892,9 @@ void kvmclock_init_vm(struct kvm *kvm)
 	/* The clock starts at 0, and without vCPUs it is the host's. */
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	clock->offset = -kvmclock_boot_ns(&now);
+	clock->line.tsc_timestamp = now.tsc;
+	clock->khz = tsc_khz;
+	clock->redraws = 1;
 	clock->origin_tsc = now.tsc;
 	clock->origin_ns = kvmclock_boot_ns(&now);
 

@@ -129,18 +129,16 @@ u64 kvmclock_guest_freq(u32 khz, u64 ratio);
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now);
 bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
 			const struct pvclock_vcpu_time_info *b);
-void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, const struct kvmclock_point *point);
-bool kvmclock_vcpu_line_is_good(struct kvm_vcpu *vcpu, const struct kvmclock_point *point);
+void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, u64 ns, u32 khz);
 bool kvmclock_find_ratio(u32 khz, u64 *ratio);
 u32 kvmclock_vm_khz(struct kvm *kvm);
 bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio);
-u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now,
-		       const struct kvmclock_track *track);
+u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 vcpus_ns);
 enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based);
 void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-		     const struct kvmclock_track *from, enum kvmclock_cause cause);
+		     const struct pvclock_vcpu_time_info *asked, enum kvmclock_cause cause);
 void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
-			   struct kvmclock_instant *now, struct kvmclock_track *track);
+			   struct kvmclock_instant *now, u64 *vcpus_ns);
 void kvmclock_unlock_update(struct kvm *kvm);
 void kvmclock_end_update(struct kvm *kvm);
 

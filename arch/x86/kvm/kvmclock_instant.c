@@ -88,33 +88,18 @@ static void kvmclock_take_snapshot(clockid_t id, struct kvmclock_instant *now)
 
 /*
  * Without a clocksource based on the TSC, a line through the host's clock and the TSC is
- * behind by what passes between reading the one and the other.  That is about 1 us, but
- * milliseconds if an interrupt comes in between, or if this host is a guest itself, and
- * does not run: then try again, and take the pair that is closest.
+ * behind by what passes between reading the one and the other.  No interrupt comes in
+ * between, at least.
  */
-static void kvmclock_take_close_snapshot(clockid_t id, struct kvmclock_instant *now)
-{
-	u64 start, gap, least = U64_MAX, enough = tsc_khz / 50;
-	struct kvmclock_instant next;
-	int tries = 4;
-
-	do {
-		start = rdtsc_ordered();
-		kvmclock_take_snapshot(id, &next);
-		gap = next.tsc_based ? 0 : next.tsc - start;
-		if (gap <= least) {
-			least = gap;
-			*now = next;
-		}
-	} while (least > enough && --tries);
-}
-
 static void kvmclock_take_instant(clockid_t id, struct kvmclock_instant *now)
 {
-	if (likely(kvmclock_host_is_tsc_based()))
+	if (likely(kvmclock_host_is_tsc_based())) {
 		kvmclock_take_snapshot(id, now);
-	else
-		kvmclock_take_close_snapshot(id, now);
+		return;
+	}
+
+	guard(irqsave)();
+	kvmclock_take_snapshot(id, now);
 }
 
 /*

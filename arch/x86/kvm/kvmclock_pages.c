@@ -265,37 +265,32 @@ static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 }
 
 /*
- * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on.  Fails if
- * the CPU's frequency is not known, because it goes offline or its TSC jumps.
+ * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if the clock was
+ * redrawn or it is @asked for.  Fails if the CPU's frequency is not known, because it goes
+ * offline or its TSC jumps.
  */
-static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu)
+static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool asked)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvmclock_instant now;
-	struct kvmclock_point point;
+	u32 khz;
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
 	if (clock->use_master_clock || list_empty(&vclock->node))
 		return 0;
 
-	point.khz = kvmclock_host_khz();
-	if (unlikely(!point.khz))
+	if (!asked && vclock->redraws == clock->redraws)
+		return 0;
+
+	khz = kvmclock_host_khz();
+	if (unlikely(!khz))
 		return -EAGAIN;
 
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	kvmclock_catch_up(vcpu, &now);
-
-	/* The clock was redrawn: begin with a line from there. */
-	if (vclock->redraws != clock->redraws)
-		kvmclock_draw_vcpu(vcpu, &clock->point);
-
-	point.tsc = now.tsc;
-	point.ns = kvmclock_boot_ns(&now) + clock->offset;
-	point.from = (struct kvmclock_track){};
-	if (!now.tsc_based || !kvmclock_vcpu_line_is_good(vcpu, &point))
-		kvmclock_draw_vcpu(vcpu, &point);
+	kvmclock_draw_vcpu(vcpu, now.tsc, kvmclock_boot_ns(&now) + clock->offset, khz);
 	return 0;
 }
 
@@ -336,10 +331,14 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 	struct kvm_vcpu *boot_vcpu;
 	int r;
 
+	/* It looks for requests after this: who sets the clock has made them before. */
+	if (unlikely(!READ_ONCE(clock->guest_has_run)))
+		WRITE_ONCE(clock->guest_has_run, true);
+
 	if (unlikely(READ_ONCE(clock->must_update) || kvmclock_line_is_ahead(vcpu)))
 		kvmclock_update_for(vcpu);
 
-	r = own ? kvmclock_redraw_vcpu(vcpu) : 0;
+	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, own);
 	if (unlikely(r))
 		return r;
 

@@ -14,13 +14,18 @@
 #include "kvmclock_math.h"
 #include "x86.h"
 
-/* How a line is to be restored: the offset of the TSC that it is for, and the line. */
+/*
+ * How a line is to be restored: the line, in the domain of the TSC scaled by @ratio, what it
+ * reads now, and the offset of the TSC that it is for.
+ */
 struct kvmclock_plan {
 	bool fallback;		/* no master clock here: set the clock to a value instead */
 	bool moves_tsc;		/* the boot vCPU's TSC, and all others, get another offset */
-	bool is_current;	/* the clock runs on this very line already */
+	bool keeps_rate;	/* of @line, whatever this kernel takes the TSC's for */
 	u64 offset;
-	struct kvmclock_track track;
+	u64 ratio;
+	u64 ns;
+	struct pvclock_vcpu_time_info line;
 };
 
 /* The clock whose time since @data was saved is to be added. */
@@ -48,10 +53,7 @@ static u64 kvmclock_ns_since(const struct kvm_clock_data *data,
 	return kvmclock_elapsed_ns(data->realtime, now->sys_ns, leap_s);
 }
 
-/*
- * Whether @data must not take the clock below the floor: if so, the update of the
- * clock has to find out what the vCPUs' lines read.
- */
+/* Whether @data must not take the clock below what the guest may have read. */
 static bool kvmclock_is_monotonic(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	return (data->flags | READ_ONCE(kvm->arch.clock.enabled)) & KVM_CLOCK_MONOTONIC;
@@ -60,29 +62,24 @@ static bool kvmclock_is_monotonic(struct kvm *kvm, const struct kvm_clock_data *
 /*
  * With KVM_CLOCK_MONOTONIC, by how much @ns is to be raised so that a line through
  * it is nowhere below what the guest may have read up to @now, while it was in the
- * guest last.  Nothing runs ahead of the clock but, in host clock mode, vCPUs that
- * compute with lines of their own: @track is NULL without that flag.
+ * guest last.
  */
 static u64 kvmclock_raise_by(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-			     const struct kvmclock_track *track)
+			     const struct kvm_clock_data *data, u64 vcpus_ns)
 {
-	struct kvm_clock *clock = &kvm->arch.clock;
 	u64 floor;
 
-	if (!track)
+	/* A vCPU that has not noted it yet finds that the clock was set. */
+	if (!kvmclock_is_monotonic(kvm, data) || !READ_ONCE(kvm->arch.clock.guest_has_run))
 		return 0;
 
-	smp_mb();	/* Pairs with smp_mb() in kvmclock_note_reading(). */
-	if (!READ_ONCE(clock->guest_has_read))
-		return 0;
-
-	floor = max(kvmclock_ns(clock, now), track->ns);
+	floor = kvmclock_get_floor(kvm, now, vcpus_ns);
 	if (ns >= floor)
 		return 0;
 
 	kvm->stat.clock_raised++;
 	kvm->stat.clock_raised_max_ns = max(kvm->stat.clock_raised_max_ns, floor - ns);
-	return kvmclock_get_floor(kvm, now, track) - ns;
+	return floor - ns;
 }
 
 /* Whether the line can run on as it is: if nothing else calls for another one. */
@@ -97,11 +94,10 @@ static bool kvmclock_can_run_on(struct kvm *kvm, const struct kvmclock_instant *
  * any value is accepted.
  */
 static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *now,
-			       const struct kvm_clock_data *data,
-			       const struct kvmclock_track *track)
+			       const struct kvm_clock_data *data, u64 vcpus_ns)
 {
 	u64 ns = data->clock + kvmclock_ns_since(data, now);
-	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, track);
+	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, data, vcpus_ns);
 
 	if (raise_ns && kvmclock_can_run_on(kvm, now))
 		return;
@@ -112,22 +108,6 @@ static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *n
 	if (ns != kvmclock_ns(&kvm->arch.clock, now) ||
 	    kvmclock_must_redraw(kvm, now->tsc_based) != KVMCLOCK_CAUSE_NONE)
 		kvmclock_redraw(kvm, now, ns, NULL, KVMCLOCK_CAUSE_SET);
-}
-
-/*
- * In host clock mode, have each vCPU draw its line: the TSC that the clock was set
- * at is that of this CPU, which may not be that of the vCPUs'.
- */
-static void kvmclock_redraw_vcpus(struct kvm *kvm)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	if (READ_ONCE(kvm->arch.clock.use_master_clock))
-		return;
-
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 /*
@@ -150,17 +130,16 @@ void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	bool monotonic = kvmclock_is_monotonic(kvm, data);
 	struct kvmclock_instant now;
-	struct kvmclock_track track __uninitialized;
+	u64 vcpus_ns = 0;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
 	kvmclock_begin_update(kvm, false, kvmclock_clock_id(data), &now,
-			      monotonic ? &track : NULL);
-	kvmclock_set_value(kvm, &now, data, monotonic ? &track : NULL);
+			      monotonic ? &vcpus_ns : NULL);
+	kvmclock_set_value(kvm, &now, data, vcpus_ns);
 	kvmclock_unlock_update(kvm);
 	kvmclock_stop_guests(kvm, data);
 	kvmclock_end_update(kvm);
-	kvmclock_redraw_vcpus(kvm);
 }
 
 /*
@@ -174,7 +153,7 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
-	u64 scaled_tsc = kvm_scale_tsc(now->tsc, plan->track.ratio);
+	u64 scaled_tsc = kvm_scale_tsc(now->tsc, plan->ratio);
 	u64 cycles;
 
 	if (vcpu) {
@@ -187,9 +166,9 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 					 data->tsc_to_system_mul, data->tsc_shift);
 		plan->offset = data->guest_tsc + cycles - scaled_tsc;
 	} else if (data->flags & KVM_CLOCK_HOST_TSC) {
-		plan->offset = data->guest_tsc - kvm_scale_tsc(data->host_tsc, plan->track.ratio);
+		plan->offset = data->guest_tsc - kvm_scale_tsc(data->host_tsc, plan->ratio);
 	} else {
-		plan->offset = kvmclock_boot_offset(clock, plan->track.ratio);
+		plan->offset = kvmclock_boot_offset(clock, plan->ratio);
 	}
 
 	plan->moves_tsc = !clock->cur_tsc_generation || plan->offset != clock->boot_tsc_offset;
@@ -218,18 +197,24 @@ static int kvmclock_check_tsc(const struct kvm_vcpu *vcpu, const struct kvm_cloc
  * Whether the clock is to run at the very rate of the line.  On the same host, it is
  * a line for the TSC that is here, whatever frequency another kernel has found that
  * TSC to have; unless it is scaled, because then the ratio makes it another one.
- * Who sets a line of the rate that the clock runs at already does not ask for another.
+ * Who sets a line of the rate that the clock runs at already, or would run at if it was
+ * drawn now, does not ask for another.
  */
 static bool kvmclock_keeps_rate(const struct kvm_clock *clock, const struct kvm_clock_data *data,
-				const struct kvmclock_track *track)
+				const struct kvmclock_plan *plan)
 {
 	u32 way = data->flags & (KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC);
+	struct pvclock_vcpu_time_info own;
 
-	if (way == KVM_CLOCK_HOST_TSC && track->ratio == kvm_caps.default_tsc_scaling_ratio)
+	if (way == KVM_CLOCK_HOST_TSC && plan->ratio == kvm_caps.default_tsc_scaling_ratio)
 		return true;
 
-	return clock->use_master_clock && clock->ratio == track->ratio &&
-	       clock->khz == tsc_khz && kvmclock_same_rate(&clock->line, &track->line);
+	if (clock->use_master_clock && clock->ratio == plan->ratio && clock->khz == tsc_khz &&
+	    kvmclock_same_rate(&clock->line, &plan->line))
+		return true;
+
+	kvmclock_line_set_rate(&own, kvmclock_guest_freq(tsc_khz, plan->ratio));
+	return kvmclock_same_rate(&own, &plan->line);
 }
 
 /*
@@ -243,19 +228,18 @@ static int kvmclock_plan_line(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
 {
 	u64 freq = kvmclock_guest_freq(kvmclock_vm_khz(kvm), kvm_caps.default_tsc_scaling_ratio);
-	struct kvmclock_track *track = &plan->track;
-	u64 tsc = kvm_scale_tsc(now->tsc, track->ratio) + plan->offset;
+	u64 tsc = kvm_scale_tsc(now->tsc, plan->ratio) + plan->offset;
 	u64 ns;
 	int r;
 
-	track->line = (struct pvclock_vcpu_time_info) {
+	plan->line = (struct pvclock_vcpu_time_info) {
 		.tsc_timestamp = data->guest_tsc - plan->offset,
 		.system_time = data->clock,
 		.tsc_to_system_mul = data->tsc_to_system_mul,
 		.tsc_shift = data->tsc_shift,
 	};
 
-	track->keeps_rate = kvmclock_keeps_rate(&kvm->arch.clock, data, track);
+	plan->keeps_rate = kvmclock_keeps_rate(&kvm->arch.clock, data, plan);
 
 	if (!kvmclock_freq_within(kvmclock_line_freq(data->tsc_to_system_mul, data->tsc_shift),
 				  freq, tsc_tolerance_ppm))
@@ -267,7 +251,7 @@ static int kvmclock_plan_line(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 
 	ns = kvmclock_scale_delta_sat(tsc - data->guest_tsc, data->tsc_to_system_mul,
 				      data->tsc_shift);
-	return kvmclock_add_ns(data->clock, ns, &track->ns) ? 0 : -ERANGE;
+	return kvmclock_add_ns(data->clock, ns, &plan->ns) ? 0 : -ERANGE;
 }
 
 /*
@@ -278,7 +262,7 @@ static bool kvmclock_is_current(struct kvm *kvm, const struct kvmclock_instant *
 				const struct kvmclock_plan *plan)
 {
 	const struct pvclock_vcpu_time_info *line = &kvm->arch.clock.line;
-	const struct pvclock_vcpu_time_info *asked = &plan->track.line;
+	const struct pvclock_vcpu_time_info *asked = &plan->line;
 
 	return !plan->moves_tsc && kvmclock_can_run_on(kvm, now) &&
 	       kvmclock_same_rate(line, asked) &&
@@ -308,37 +292,20 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 				 const struct kvm_clock_data *data, bool locked,
 				 struct kvmclock_plan *plan)
 {
-	int r;
-
 	lockdep_assert_held(&kvm->arch.clock.tsc_write_lock);
 
 	*plan = (struct kvmclock_plan){};
 	if (kvm->arch.clock.tsc_protected)
 		return -EOPNOTSUPP;
 
-	if (!kvmclock_can_use_master_clock(kvm, now->tsc_based, &plan->track.ratio))
+	if (!kvmclock_can_use_master_clock(kvm, now->tsc_based, &plan->ratio))
 		return kvmclock_plan_fallback(now, data, plan);
 
 	kvmclock_plan_tsc(kvm, vcpu, now, data, plan);
 	if (plan->moves_tsc && !locked)
 		return -EBUSY;
 
-	r = kvmclock_plan_line(kvm, vcpu, now, data, plan);
-	plan->is_current = !r && kvmclock_is_current(kvm, now, plan);
-	return r;
-}
-
-/* Find out what can be without disturbing anyone: all errors, but for races. */
-static int kvmclock_try_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
-				const struct kvm_clock_data *data, bool locked,
-				struct kvmclock_plan *plan)
-{
-	struct kvmclock_instant now;
-
-	guard(raw_spinlock_irq)(&kvm->arch.clock.tsc_write_lock);
-
-	kvmclock_get_instant(kvmclock_clock_id(data), &now);
-	return kvmclock_plan_restore(kvm, vcpu, &now, data, locked, plan);
+	return kvmclock_plan_line(kvm, vcpu, now, data, plan);
 }
 
 /*
@@ -347,50 +314,26 @@ static int kvmclock_try_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
  * how many cycles the TSCs, which cannot be written here, are to be moved.
  */
 static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instant *now,
-				   struct kvmclock_plan *plan, const struct kvmclock_track *track)
+				   const struct kvm_clock_data *data, struct kvmclock_plan *plan,
+				   u64 vcpus_ns)
 {
-	struct kvmclock_track *asked = &plan->track;
 	u64 raise_ns, cycles = 0;
 
-	if (plan->is_current)
+	if (kvmclock_is_current(kvm, now, plan))
 		return 0;
 
-	raise_ns = kvmclock_raise_by(kvm, now, asked->ns, track);
+	raise_ns = kvmclock_raise_by(kvm, now, plan->ns, data, vcpus_ns);
 	if (raise_ns && !plan->moves_tsc && kvmclock_can_run_on(kvm, now))
 		return 0;
 
-	asked->ns += raise_ns;
-	asked->line.system_time += raise_ns;
+	plan->ns += raise_ns;
+	plan->line.system_time += raise_ns;
 
 	if (plan->moves_tsc)
-		cycles = kvmclock_move_reference(kvm, now, asked->ratio, plan->offset);
-	kvmclock_redraw(kvm, now, asked->ns, asked, KVMCLOCK_CAUSE_SET);
+		cycles = kvmclock_move_reference(kvm, now, plan->ratio, plan->offset);
+	kvmclock_redraw(kvm, now, plan->ns, plan->keeps_rate ? &plan->line : NULL,
+			KVMCLOCK_CAUSE_SET);
 	return cycles;
-}
-
-/* Take the instant, and restore @data at it. */
-static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_vcpu *vcpu,
-				const struct kvm_clock_data *data, bool locked, u64 *cycles)
-{
-	bool monotonic = kvmclock_is_monotonic(kvm, data);
-	struct kvmclock_track found, *track = monotonic ? &found : NULL;
-	struct kvmclock_instant now;
-	struct kvmclock_plan plan;
-	int r;
-
-	*cycles = 0;
-	kvmclock_begin_update(kvm, locked, kvmclock_clock_id(data), &now, track);
-	r = kvmclock_plan_restore(kvm, vcpu, &now, data, locked, &plan);
-	if (!r && plan.fallback)
-		kvmclock_set_value(kvm, &now, data, track);
-	else if (!r)
-		*cycles = kvmclock_commit_restore(kvm, &now, &plan, track);
-	kvmclock_unlock_update(kvm);
-	if (!r)
-		kvmclock_stop_guests(kvm, data);
-	kvmclock_end_update(kvm);
-
-	return r;
 }
 
 /*
@@ -400,26 +343,31 @@ static int kvmclock_restore_now(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 				 const struct kvm_clock_data *data, bool locked)
 {
+	bool monotonic = kvmclock_is_monotonic(kvm, data);
+	u64 vcpus_ns = 0, cycles = 0;
+	struct kvmclock_instant now;
 	struct kvmclock_plan plan;
-	u64 cycles;
 	int r;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	r = kvmclock_try_restore(kvm, vcpu, data, locked, &plan);
+	kvmclock_begin_update(kvm, locked, kvmclock_clock_id(data), &now,
+			      monotonic ? &vcpus_ns : NULL);
+	r = kvmclock_plan_restore(kvm, vcpu, &now, data, locked, &plan);
+	if (!r && plan.fallback)
+		kvmclock_set_value(kvm, &now, data, vcpus_ns);
+	else if (!r)
+		cycles = kvmclock_commit_restore(kvm, &now, data, &plan, vcpus_ns);
+	kvmclock_unlock_update(kvm);
+	if (!r)
+		kvmclock_stop_guests(kvm, data);
+	kvmclock_end_update(kvm);
 	if (r)
 		return r;
 
-	/* A guest that goes on as if nothing had happened need not be kicked. */
-	if (plan.is_current && !(data->flags & KVM_CLOCK_GUEST_STOPPED))
-		return 0;
-
-	r = kvmclock_restore_now(kvm, vcpu, data, locked, &cycles);
-	if (!r && cycles)
+	if (cycles)
 		kvmclock_move_tscs(kvm, cycles);
-	if (!r)
-		kvmclock_redraw_vcpus(kvm);
-	return r;
+	return 0;
 }
 
 /*

@@ -16,28 +16,6 @@
 
 #include <asm/pvclock-abi.h>
 
-/*
- * A line in the domain of the TSC scaled by @ratio, for the clock to go on with.
- * Where the clock cannot do so with the line itself, because it runs at another
- * rate, it is drawn anew through @ns plus @slack_ns; but not with @keeps_rate, if
- * the line is for this very TSC.  There is none if @ratio is 0.
- */
-struct kvmclock_track {
-	struct pvclock_vcpu_time_info line;
-	u64 ratio;
-	u64 ns;			/* the line's value now */
-	unsigned int slack_ns;
-	bool keeps_rate;	/* of @line, whatever this kernel takes the TSC's for */
-};
-
-/* What a line is drawn through: @ns at host TSC @tsc, or on from @from. */
-struct kvmclock_point {
-	u64 tsc;
-	u64 ns;
-	u32 khz;		/* of the host */
-	struct kvmclock_track from;
-};
-
 /* The reference TSC page of Hyper-V, one for all vCPUs, and among the boot vCPU's pages. */
 struct kvmclock_hyperv_page {
 	struct gfn_to_pfn_cache cache;
@@ -77,15 +55,14 @@ struct kvm_clock {
 	struct pvclock_vcpu_time_info line;
 
 	/*
-	 * Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset.  Each vCPU
-	 * starts with a line through @point, where the clock was redrawn last.
+	 * Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset.  @line has no rate,
+	 * but the host TSC and the value at which the clock was redrawn last.
 	 */
 	s64 offset;
-	struct kvmclock_point point;
 	unsigned long redraws;
 
 	u32 enabled;		/* KVM_CLOCK_* flags that user space opted in to */
-	bool guest_has_read;	/* what MONOTONIC does not go below exists */
+	bool guest_has_run;	/* what MONOTONIC does not go below exists */
 	struct ratelimit_state update_rs;
 
 	/*
