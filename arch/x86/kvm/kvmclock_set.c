@@ -53,10 +53,15 @@ static u64 kvmclock_ns_since(const struct kvm_clock_data *data,
 	return kvmclock_elapsed_ns(data->realtime, now->sys_ns, leap_s);
 }
 
+/* KVM_CLOCK_MONOTONIC for all VMs of the host, whose VMMs may not know of it. */
+static bool __read_mostly clock_monotonic;
+module_param(clock_monotonic, bool, 0644);
+
 /* Whether @data must not take the clock below what the guest may have read. */
 static bool kvmclock_is_monotonic(struct kvm *kvm, const struct kvm_clock_data *data)
 {
-	return (data->flags | READ_ONCE(kvm->arch.clock.enabled)) & KVM_CLOCK_MONOTONIC;
+	return READ_ONCE(clock_monotonic) ||
+	       (data->flags | READ_ONCE(kvm->arch.clock.enabled)) & KVM_CLOCK_MONOTONIC;
 }
 
 /*

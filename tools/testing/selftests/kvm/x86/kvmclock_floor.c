@@ -5,8 +5,8 @@
  * A value below what the guest may have read already, the floor, leaves the clock
  * as it is: the line that the guest computes with before and after the call is
  * the same but for 2 ns.  Without the flag the clock goes back by what was asked
- * for, because VMMs revert a VM to a snapshot that way.  As long as the guest has
- * not been given any time there is no floor.
+ * for, because VMMs revert a VM to a snapshot that way.  As long as no vCPU has
+ * entered the guest there is no floor.
  */
 #include "hyperv.h"
 #include "kvmclock.h"
@@ -269,6 +269,37 @@ static bool test_restore_rate(void)
 	return judge(step, "restore_rate", 0, REDRAW_NS) &
 	       check(shot.line[0].tsc_to_system_mul == line.tsc_to_system_mul, "mul %u, not %u",
 		     shot.line[0].tsc_to_system_mul, line.tsc_to_system_mul);
+}
+
+/* For VMMs that know nothing of the flag: kvm.clock_monotonic. */
+#define PARAMETER	"/sys/module/kvm/parameters/clock_monotonic"
+
+static const char *no_parameter(void)
+{
+	return access(PARAMETER, W_OK) ? PARAMETER " is not there, or not ours to write" : NULL;
+}
+
+static void set_parameter(const char *value)
+{
+	int fd = open(PARAMETER, O_WRONLY);
+
+	TEST_ASSERT(fd >= 0 && write(fd, value, 1) == 1, PARAMETER ": errno %d", errno);
+	close(fd);
+}
+
+static bool test_parameter(void)
+{
+	struct kvm_clock_data data;
+	s64 with, without;
+
+	start(&kc);
+	data = stale(&kc, 0);
+	set_parameter("Y");
+	with = step_of(&kc, &data);
+	set_parameter("N");
+	without = step_of(&kc, &data);
+	return judge(with, "parameter", 0, REDRAW_NS) &
+	       check(without < -(s64)NSEC_PER_SEC, "off, but it goes back by %ld", without);
 }
 
 /* ---- What makes the floor ---- */
@@ -614,6 +645,7 @@ static const struct kvmclock_test tests[] = {
 	{ "restore_realtime", test_restore_realtime },
 	{ "restore_none", test_restore_none },
 	{ "restore_rate", test_restore_rate },
+	{ "parameter", test_parameter, no_parameter },
 	{ "floor_kvmclock", test_floor_kvmclock },
 	{ "floor_hyperv_counter", test_floor_hyperv_counter, no_hyperv },
 	{ "floor_hyperv_page", test_floor_hyperv_page, no_hyperv },
