@@ -473,9 +473,25 @@ static void kvmclock_to_vcpu_tsc(const struct kvm_clock *clock,
 }
 
 /*
+ * In host clock mode, get @vclock's own line.  If it has not drawn one since the clock was
+ * redrawn, it goes on from there.  Returns the scaling ratio of the TSC that it is for.
+ */
+static u64 kvmclock_get_own_line(const struct kvm_clock *clock, const struct kvm_vcpu_clock *vclock,
+				 struct pvclock_vcpu_time_info *line)
+{
+	if (vclock->redraws == clock->redraws) {
+		*line = vclock->line;
+		return vclock->ratio;
+	}
+
+	kvmclock_draw_line(line, clock->line.tsc_timestamp, clock->line.system_time, clock->khz,
+			   vclock->tsc_ratio);
+	return vclock->tsc_ratio;
+}
+
+/*
  * Get the line that @vcpu's pages are to show: in terms of its own TSC.  Fails if @vcpu
- * has no TSC yet.  In host clock mode, a vCPU that has not run since the clock was redrawn
- * has not drawn its own line yet: its pages go on from there.
+ * has no TSC yet.
  */
 bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
 {
@@ -489,11 +505,8 @@ bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info
 
 	if (clock->use_master_clock)
 		*line = clock->line;
-	else if (vclock->redraws == clock->redraws)
-		*line = vclock->line;
 	else
-		kvmclock_draw_line(line, clock->line.tsc_timestamp, clock->line.system_time,
-				   clock->khz, vclock->tsc_ratio);
+		kvmclock_get_own_line(clock, vclock, line);
 
 	kvmclock_to_vcpu_tsc(clock, vclock, line);
 	vcpu->kvm->stat.clock_updates++;
@@ -533,14 +546,14 @@ static u64 kvmclock_last_tsc_of(const struct kvm_clock *clock, const struct kvmc
 }
 
 /*
- * In host clock mode, what the vCPUs' own lines read at most at @now; a line that was not
- * looked at since the clock was redrawn is not in use.  Takes the lock for each, so that
- * interrupts are off for no longer with many vCPUs.
+ * In host clock mode, what the vCPUs' own lines read at most at @now.  Takes the lock for
+ * each, so that interrupts are off for no longer with many vCPUs.
  */
 static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *now)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	u64 host_tsc = kvmclock_last_tsc_of(clock, now), ns = 0;
+	u64 host_tsc = kvmclock_last_tsc_of(clock, now), ns = 0, ratio;
+	struct pvclock_vcpu_time_info line;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
@@ -550,11 +563,9 @@ static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *
 		return 0;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-
 		guard(raw_spinlock_irq)(&clock->tsc_write_lock);
-		if (vclock->redraws == clock->redraws)
-			ns = max(ns, kvmclock_line_floor(&vclock->line, host_tsc, vclock->ratio));
+		ratio = kvmclock_get_own_line(clock, &vcpu->arch.clock, &line);
+		ns = max(ns, kvmclock_line_floor(&line, host_tsc, ratio));
 	}
 	return ns;
 }
@@ -572,15 +583,16 @@ static void kvmclock_follow_tsc_reset(struct kvm_clock *clock)
  * Redraw the clock's line through @ns at @now, or as @asked, and choose the mode that it
  * runs in.  This is the only place that does so; all vCPUs are out of the guest.
  *
- * In host clock mode, each vCPU draws a line of its own before it enters the guest.  Until
- * then, its pages have one from this point on.
+ * In host clock mode, each vCPU draws a line of its own before it enters the guest, on the
+ * CPU that it runs on, unless the master clock was just left: its line goes on then, so
+ * that nothing steps.
  */
 void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
 		     const struct pvclock_vcpu_time_info *asked, enum kvmclock_cause cause)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 	struct pvclock_vcpu_time_info old = clock->line;
-	bool keeps_rate;
+	bool keeps_rate, was_master;
 	u64 ratio;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
@@ -588,7 +600,8 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 	if (unlikely(kvmclock_missed_tsc_reset(clock)))
 		kvmclock_follow_tsc_reset(clock);
 
-	keeps_rate = clock->use_master_clock && clock->khz == tsc_khz;
+	was_master = clock->use_master_clock;
+	keeps_rate = was_master && clock->khz == tsc_khz;
 	WRITE_ONCE(clock->use_master_clock,
 		   kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
 	keeps_rate = keeps_rate && clock->use_master_clock && clock->ratio == ratio;
@@ -599,6 +612,7 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 
 	if (!clock->use_master_clock) {
 		clock->khz = kvmclock_host_khz() ? : tsc_khz;
+		clock->lines_go_on = was_master && cause == KVMCLOCK_CAUSE_MODE;
 		clock->line = (struct pvclock_vcpu_time_info) {
 			.tsc_timestamp = now->tsc,
 			.system_time = ns,
@@ -629,10 +643,14 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 vcpus_ns)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
-	u64 ns = max(kvmclock_ns(clock, now), vcpus_ns);
+	u64 ns = kvmclock_ns(clock, now);
+	u64 cycle_ns;
 
-	if (!clock->use_master_clock)
-		return ns;
+	if (!clock->use_master_clock) {
+		/* The guest's lines know whole cycles only: within one, and rounding, they are right. */
+		cycle_ns = div_u64(NSEC_PER_MSEC, kvmclock_vm_khz(kvm) ? : 1) + 1;
+		return ns > vcpus_ns + cycle_ns + 2 ? ns : vcpus_ns;
+	}
 
 	return max(ns, kvmclock_line_floor(&clock->line, kvmclock_last_tsc_of(clock, now),
 					   clock->ratio));

@@ -265,9 +265,9 @@ static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 }
 
 /*
- * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if the clock was
- * redrawn or it is @asked for.  Fails if the CPU's frequency is not known, because it goes
- * offline or its TSC jumps.
+ * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if it is @asked
+ * for, or the clock was redrawn and lines do not go on.  Fails if the CPU's frequency is not
+ * known, because it goes offline or its TSC jumps.
  */
 static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool asked)
 {
@@ -281,7 +281,7 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool asked)
 	if (clock->use_master_clock || list_empty(&vclock->node))
 		return 0;
 
-	if (!asked && vclock->redraws == clock->redraws)
+	if (!asked && (clock->lines_go_on || vclock->redraws == clock->redraws))
 		return 0;
 
 	khz = kvmclock_host_khz();

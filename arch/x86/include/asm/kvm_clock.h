@@ -60,6 +60,7 @@ struct kvm_clock {
 	 */
 	s64 offset;
 	unsigned long redraws;
+	bool lines_go_on;	/* from there, until vCPUs are asked for new ones */
 
 	u32 enabled;		/* KVM_CLOCK_* flags that user space opted in to */
 	bool guest_has_run;	/* what MONOTONIC does not go below exists */
