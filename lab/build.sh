@@ -93,7 +93,7 @@ build_tools() {
 	need gcc make
 	run "the tool and the examples" "$LOGS/build-tools.log" \
 		plain_make -C "$ROOT/tools/kvm/kvmclock" -j"$JOBS" --no-print-directory LDFLAGS=-static \
-		OUTPUT="$OUT/$BASE/tools" tool examples
+		OUTPUT="$OUT/$BASE/tools" kvm-tests
 }
 
 [ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests tools"

@@ -52,7 +52,7 @@ selftests() {
 tools() {
 	local t
 	[ -x "$OUT/$BASE/tools/kvmclock" ] || return 0
-	for t in kvmclock vmm vmm-lib; do put "$OUT/$BASE/tools/$t" "$IMAGE/root/tests"; done
+	for t in kvmclock vmm vmm-lib test_busy; do put "$OUT/$BASE/tools/$t" "$IMAGE/root/tests"; done
 	install -m 755 "$ROOT/tools/kvm/kvmclock/test_kvm.sh" "$IMAGE/root/tests/kvmclock_tool"
 }
 

@@ -120,6 +120,7 @@ static void move_tscs(struct fake_kvm *h, uint64_t offset)
 
 static int set_line(struct fake_kvm *h, const struct kvm_clock_data *data)
 {
+	uint32_t way = data->flags & (KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC);
 	uint32_t mul = data->tsc_to_system_mul;
 	uint64_t tsc = scaled(h) + boot_offset(h);
 
@@ -131,6 +132,8 @@ static int set_line(struct fake_kvm *h, const struct kvm_clock_data *data)
 		return -EOPNOTSUPP;
 	if (h->vcpu_runs)
 		return -EBUSY;
+	if (way == KVMCLOCK_HOST_TSC && data->host_tsc > h->tsc)
+		return -ERANGE;
 	fake_set_clock(h, data->clock + elapsed(h, data));
 	if (h->no_master_clock)
 		return 0;
@@ -158,11 +161,11 @@ static int set_clock(struct fake_kvm *h, const struct kvm_clock_data *data)
 	if (h->set_clock_errno)
 		return -h->set_clock_errno;
 
-	h->clock_writes++;
 	if (data->flags & KVMCLOCK_GUEST_TSC)
 		r = set_line(h, data);
 	else
 		fake_set_clock(h, data->clock + elapsed(h, data));
+	h->clock_writes += !r;
 	if (!r && data->flags & KVMCLOCK_GUEST_STOPPED)
 		h->told_at_once++;
 	return r;
@@ -281,6 +284,7 @@ static int msrs(struct fake_kvm *h, uint32_t vcpu, unsigned long request, struct
 
 static int vcpu_ioctl(struct fake_kvm *h, uint32_t vcpu, unsigned long request, void *arg)
 {
+	h->waits += h->vcpu_runs;
 	switch (request) {
 	case KVM_GET_TSC_KHZ:
 		return h->vm_khz;

@@ -58,6 +58,7 @@ struct fake_kvm {
 	int told_at_once;		/* by KVM_SET_CLOCK */
 	int told;			/* by KVM_KVMCLOCK_CTRL */
 	int last_offset_vcpu;
+	int waits;			/* ioctls of a vCPU while it runs */
 };
 
 extern struct fake_kvm *fake;

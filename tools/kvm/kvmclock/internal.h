@@ -98,6 +98,7 @@ struct kvmclock_scale {
 int kvmclock_check_vm(const struct kvmclock_vm *vm);
 int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc,
 		    uint32_t *usable);
+int kvmclock_check_stopped(const struct kvmclock_vm *vm, uint32_t usable);
 int kvmclock_get_instant(const struct kvmclock_vm *vm, struct kvmclock_instant *now);
 int kvmclock_vm_khz(const struct kvmclock_vm *vm, uint32_t *khz);
 struct kvmclock_scale kvmclock_vm_scale(const struct kvmclock_caps *caps, uint32_t khz);

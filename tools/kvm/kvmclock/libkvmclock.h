@@ -268,10 +268,13 @@ int kvmclock_prepare(const struct kvmclock_vm *vm, uint32_t tsc_khz, uint32_t fl
 #define KVMCLOCK_SAVE_NO_GUEST_TSC	0x80000000u
 
 /*
- * Save the time of a VM whose vCPUs are all stopped.  (If one is not, the call
- * waits for it to leave KVM_RUN.)  Opts in as kvmclock_prepare() does.  @flags is
- * a combination of KVMCLOCK_MONOTONIC and KVMCLOCK_SAVE_NO_GUEST_TSC.  Changes
- * nothing that a guest can see.  The caller frees *@rec.
+ * Save the time of a VM whose vCPUs are all stopped.  Opts in as kvmclock_prepare()
+ * does.  @flags is a combination of KVMCLOCK_MONOTONIC and KVMCLOCK_SAVE_NO_GUEST_TSC.
+ * Changes nothing that a guest can see.  The caller frees *@rec.
+ *
+ * While a vCPU is in KVM_RUN, this and kvmclock_restore() fail with KVMCLOCK_E_BUSY if
+ * the VM has opted in to GUEST_TSC and runs the master clock.  Without either, the
+ * kernel has no call that would tell, and they wait until the vCPU leaves KVM_RUN.
  */
 int kvmclock_save(const struct kvmclock_vm *vm, uint32_t flags, struct kvmclock_record **rec);
 

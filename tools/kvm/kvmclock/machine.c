@@ -337,8 +337,8 @@ static void check_alive(const struct machine *m)
 	}
 }
 
-/* Run all vCPUs until each has read its clock, and then for @ms; and stop them. */
-void machine_run(struct machine *m, uint32_t ms)
+/* Run all vCPUs until each has read its clock, and on. */
+void machine_start(struct machine *m)
 {
 	struct sigaction action = { .sa_handler = wake };
 	uint32_t i, waited;
@@ -351,7 +351,17 @@ void machine_run(struct machine *m, uint32_t ms)
 	}
 	for (waited = 0; waited < FIRST_READING_MS && !all_have_read(m); waited++)
 		sleep_ms(1);
-	sleep_ms(ms);
+}
+
+void machine_stop(struct machine *m)
+{
 	stop_vcpus(m);
 	check_alive(m);
+}
+
+void machine_run(struct machine *m, uint32_t ms)
+{
+	machine_start(m);
+	sleep_ms(ms);
+	machine_stop(m);
 }

@@ -542,8 +542,9 @@ static int restore(struct job *job, uint32_t way)
 {
 	int r;
 
-	r = check_frequency(job, way);
-	r = r ?: kvmclock_opt_in(job->vm, job->flags, true, &job->usable);
+	r = kvmclock_opt_in(job->vm, job->flags, true, &job->usable);
+	r = r ?: kvmclock_check_stopped(job->vm, job->usable);
+	r = r ?: check_frequency(job, way);
 	r = r ?: look_before(job);
 	if (r)
 		return r;

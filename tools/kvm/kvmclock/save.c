@@ -140,6 +140,7 @@ KVMCLOCK_PUBLIC int kvmclock_save(const struct kvmclock_vm *vm, uint32_t flags,
 		return KVMCLOCK_E_ARGUMENT;
 
 	r = kvmclock_opt_in(vm, flags, !(flags & KVMCLOCK_SAVE_NO_GUEST_TSC), &usable);
+	r = r ?: kvmclock_check_stopped(vm, usable);
 	if (r)
 		return r;
 

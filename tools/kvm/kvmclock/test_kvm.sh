@@ -4,7 +4,7 @@
 #
 # Move the built-in guest by every way that this machine's kernel has, and run the examples.
 # Needs /dev/kvm and, beside this script unless $KVMCLOCK and $EXAMPLES say where, kvmclock,
-# vmm and vmm-lib. With $TEST_HOST set, the host's clocksource may be changed.
+# vmm, vmm-lib and test_busy. With $TEST_HOST set, the host's clocksource may be changed.
 # Reports TAP; exits with 1 if a case failed, and 4 if there is no KVM.
 #
 # usage: test_kvm.sh [MS]	milliseconds that a guest runs between two moves; 300 unless told
@@ -239,6 +239,7 @@ examples() {
 no_file() { tool 1 restore "$dir/nothing" && grep -q 'No such file' "$dir/err"; }
 bad_usage() { tool 2 "$@" && grep -q 'help' "$dir/err"; }
 not_offered() { tool 3 restore --way "$1" "$dir/guest" && [ -s "$dir/err" ]; }
+busy() { "$examples/test_busy" >"$dir/json" 2>"$dir/err"; }
 move_monotonic() {
 	save --monotonic "$dir/guest" && restore --monotonic "$dir/guest" &&
 		within clock_back 0
@@ -295,7 +296,10 @@ case_is move_set_back move_written 1
 case_is move_set_back_first move_written 1:0
 case_is move_unix move_socket "unix-listen:$dir/socket" "unix:$dir/socket"
 case_is move_chain move_chain
-if has guest_tsc; then case_is move_old_record move_old_record; fi
+if has guest_tsc; then
+	case_is busy busy
+	case_is move_old_record move_old_record
+fi
 if has vm_tsc_control; then
 	case_is move_scaled move_scaled
 else

@@ -283,6 +283,10 @@ static void test_save_errors(void)
 	stock.vm_khz = 1500000;
 	stock.tsc = 1ULL << 62;
 	test_save_error("wrong ratio", &stock, 0, 1, KVMCLOCK_E_SCALE);
+	ours.vcpu_runs = true;
+	test_save_error("a vCPU runs", &ours, 0, 1, KVMCLOCK_E_BUSY);
+	tap_ok(!ours.waits && !ours.clock_writes, "save, a vCPU runs: nothing waits or writes");
+	ours.vcpu_runs = false;
 	ours.enable_cap_errno = EPERM;
 	test_save_error("monotonic is refused", &ours, KVMCLOCK_MONOTONIC, 1, KVMCLOCK_E_KERNEL);
 	fake_set_clock(&ours, 1ULL << 63);
@@ -581,8 +585,8 @@ static void test_failure(const char *name, uint32_t way, void (*spoil)(struct fa
 	spoil(&to);
 	r = kvmclock_restore(&side.vm, rec, &opt, &rep);
 	tap_ok(r == expect, "%s: %s", name, kvmclock_strerror(r));
-	tap_ok(unchanged(&to, &before, clock) && !(rep.notes & KVMCLOCK_NOTE_NOT_UNDONE),
-	       "%s: nothing has changed", name);
+	tap_ok(unchanged(&to, &before, clock) && !(rep.notes & KVMCLOCK_NOTE_NOT_UNDONE) &&
+	       !to.waits, "%s: nothing has changed, nothing waits", name);
 	kvmclock_record_free(rec);
 }
 

@@ -105,6 +105,9 @@ void machine_skew(struct machine *m, int64_t cycles);
 #define ALL_VCPUS	UINT32_MAX
 void machine_write_tsc(struct machine *m, uint32_t vcpu, uint64_t tsc);
 void machine_start_clocks(struct machine *m);
+void machine_start(struct machine *m);
+void machine_stop(struct machine *m);
+/* From the start, and once each vCPU has read its clock, for @ms. */
 void machine_run(struct machine *m, uint32_t ms);
 
 static inline struct guest_vcpu *machine_guest(const struct machine *m, uint32_t i)

@@ -50,6 +50,30 @@ int kvmclock_opt_in(const struct kvmclock_vm *vm, uint32_t flags, bool guest_tsc
 	return 0;
 }
 
+/*
+ * Ioctls of a vCPU wait for one that is in KVM_RUN.  The VM's KVM_SET_CLOCK does not: where
+ * TSCs have to move, it fails with EBUSY.  So ask for a move that cannot be, to a host TSC
+ * that is still to come: without a vCPU that runs, it fails with ERANGE.
+ */
+int kvmclock_check_stopped(const struct kvmclock_vm *vm, uint32_t usable)
+{
+	struct kvm_clock_data data = { };
+
+	if (!(usable & KVMCLOCK_GUEST_TSC))
+		return 0;
+	if (kvmclock_ioctl(vm->vm_fd, KVM_GET_CLOCK, &data))
+		return kvmclock_kernel_error(errno);
+	if (!(data.flags & KVMCLOCK_GUEST_TSC))
+		return 0;
+
+	data.flags = KVMCLOCK_GUEST_TSC | KVMCLOCK_HOST_TSC;
+	data.host_tsc = UINT64_MAX;
+	if (kvmclock_ioctl(vm->vm_fd, KVM_SET_CLOCK, &data) && errno == EBUSY)
+		return KVMCLOCK_E_BUSY;
+
+	return 0;
+}
+
 static uint64_t cycles_ns(const struct kvmclock_caps *caps, uint64_t cycles)
 {
 	return caps->host_khz ? (__uint128_t)cycles * 1000000 / caps->host_khz : 0;
