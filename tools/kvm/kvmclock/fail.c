@@ -87,12 +87,12 @@ static const char *advice(int error)
 
 void fail_library(int error, const char *what)
 {
-	bool kernel = error == KVMCLOCK_E_NO_KVM || error == KVMCLOCK_E_KERNEL;
 	const char *todo = advice(error);
+	int reason = errno;
 
 	fprintf(stderr, "kvmclock: %s: %s", what, kvmclock_strerror(error));
-	if (kernel && errno)
-		fprintf(stderr, ": %s", strerror(errno));
+	if (kvmclock_error_has_errno(error))
+		fprintf(stderr, ": %s", strerror(reason));
 	fputc('\n', stderr);
 	if (todo)
 		fprintf(stderr, "%s\n", todo);

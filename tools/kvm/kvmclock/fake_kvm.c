@@ -287,7 +287,7 @@ static int vcpu_ioctl(struct fake_kvm *h, uint32_t vcpu, unsigned long request, 
 	h->waits += h->vcpu_runs;
 	switch (request) {
 	case KVM_GET_TSC_KHZ:
-		return h->vm_khz;
+		return h->get_khz_errno ? -h->get_khz_errno : (int)h->vm_khz;
 	case KVM_SET_CLOCK_GUEST:
 		return set_vcpu_line(h, vcpu, arg);
 	case KVM_KVMCLOCK_CTRL:
@@ -329,10 +329,9 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	else
 		r = vcpu_ioctl(fake, fd - FAKE_VCPU_FD, request, arg);
 
-	if (r >= 0)
-		return r;
-	errno = -r;
-	return -1;
+	/* A call that succeeds may leave anything there. */
+	errno = r < 0 ? -r : EXFULL;
+	return r < 0 ? -1 : r;
 }
 
 /* ---- The rest of what the library asks ---- */

@@ -37,6 +37,7 @@ struct fake_kvm {
 	int set_msr_errno;
 	int set_line_errno;
 	int ctrl_errno;
+	int get_khz_errno;
 	bool vcpu_runs;
 
 	/* Its state. */

@@ -55,11 +55,10 @@
  * examples/vmm-lib.c is a whole VMM, and vmm.c one without the library.
  *
  * Every function that returns int returns 0 or a negative KVMCLOCK_E_*, which
- * kvmclock_strerror() turns into a sentence; errno is the kernel's where it was
- * the kernel that refused.  On an error nothing has changed, apart from what a
- * function says, and a record that was to be returned is NULL.  The library has no
- * state of its own: functions may be called from any thread, but for one VM from one
- * at a time.
+ * kvmclock_strerror() turns into a sentence; where kvmclock_error_has_errno() says so,
+ * errno is the kernel's.  On an error nothing has changed, apart from what a function
+ * says, and a record that was to be returned is NULL.  The library has no state of its
+ * own: functions may be called from any thread, but for one VM from one at a time.
  *
  * Sources: Documentation/virt/kvm/api.rst (KVM_GET_CLOCK, KVM_SET_CLOCK),
  * Documentation/virt/kvm/devices/vcpu.rst (KVM_VCPU_TSC_OFFSET),
@@ -77,7 +76,7 @@ extern "C" {
 
 /* Of the library; the record has a version of its own. */
 #define KVMCLOCK_VERSION_MAJOR	1
-#define KVMCLOCK_VERSION_MINOR	2
+#define KVMCLOCK_VERSION_MINOR	3
 
 /* More vCPUs than any KVM has; records with more are refused. */
 #define KVMCLOCK_MAX_VCPUS	65536
@@ -301,8 +300,11 @@ void kvmclock_record_info(const struct kvmclock_record *rec, struct kvmclock_inf
 int64_t kvmclock_record_skew(const struct kvmclock_record *rec, uint32_t i);
 void kvmclock_record_free(struct kvmclock_record *rec);
 
-/* Version of the library that runs, as "1.2"; the header's is that of the one built with. */
+/* Version of the library that runs, as "1.3"; the header's is that of the one built with. */
 const char *kvmclock_version(void);
+
+/* 1 if errno is the reason of @error, a KVMCLOCK_E_*; 0 if it means nothing then. */
+int kvmclock_error_has_errno(int error);
 
 /* Words for a person; never NULL.  A note is one bit of kvmclock_report.notes. */
 const char *kvmclock_strerror(int error);

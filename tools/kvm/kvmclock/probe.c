@@ -38,8 +38,10 @@ static int probe_vcpu(int vm_fd, struct kvmclock_caps *caps)
 		return KVMCLOCK_E_KERNEL;
 
 	r = kvmclock_get_khz(vcpu_fd, &caps->host_khz);
-	caps->tsc_offset = kvmclock_has_tsc_offset(vcpu_fd);
-	caps->clock_flags = clock_flags(vm_fd);
+	if (!r) {
+		caps->tsc_offset = kvmclock_has_tsc_offset(vcpu_fd);
+		caps->clock_flags = clock_flags(vm_fd);
+	}
 	kvmclock_sys.close(vcpu_fd);
 
 	return r;

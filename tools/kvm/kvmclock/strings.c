@@ -74,6 +74,12 @@ KVMCLOCK_PUBLIC const char *kvmclock_strerror(int error)
 	return errors[-error];
 }
 
+/* All others say by themselves what the kernel's errno was, if it was the kernel's. */
+KVMCLOCK_PUBLIC int kvmclock_error_has_errno(int error)
+{
+	return error == KVMCLOCK_E_NO_KVM || error == KVMCLOCK_E_KERNEL;
+}
+
 KVMCLOCK_PUBLIC const char *kvmclock_way_name(uint32_t way)
 {
 	return way < KVMCLOCK_NR_WAYS ? way_names[way] : "unknown";

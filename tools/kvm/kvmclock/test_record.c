@@ -248,6 +248,10 @@ static void test_strings(void)
 	for (i = 0; i < KVMCLOCK_NR_WAYS; i++)
 		bad += !kvmclock_way_name(i) || !kvmclock_way_text(i);
 	tap_ok(!bad, "everything has words");
+	for (i = 1, bad = 0; i >= KVMCLOCK_E_SCALE - 1; i--)
+		bad += kvmclock_error_has_errno(i) !=
+		       (i == KVMCLOCK_E_NO_KVM || i == KVMCLOCK_E_KERNEL);
+	tap_ok(!bad, "errno is the reason of the errors that the header says");
 	tap_ok(!strcmp(kvmclock_strerror(1), "unknown error") &&
 	       !strcmp(kvmclock_strerror(KVMCLOCK_E_SCALE - 1), "unknown error") &&
 	       !strcmp(kvmclock_strerror(-2147483647 - 1), "unknown error") &&

@@ -187,6 +187,10 @@ static void test_probe(void)
 	tap_ok(kvmclock_probe(-1, &caps) == KVMCLOCK_E_NO_KVM && errno == ENOENT,
 	       "probe without /dev/kvm");
 	tap_ok(kvmclock_probe(-1, NULL) == KVMCLOCK_E_ARGUMENT, "probe into nothing");
+	fake_use(&old);
+	old.get_khz_errno = EIO;
+	tap_ok(kvmclock_probe(-1, &caps) == KVMCLOCK_E_KERNEL && errno == EIO,
+	       "probe, no frequency: errno is the reason");
 }
 
 static void test_prepare(void)
@@ -572,7 +576,7 @@ static void test_failure(const char *name, uint32_t way, void (*spoil)(struct fa
 	struct kvmclock_report rep;
 	struct side side;
 	int64_t clock;
-	int r;
+	int r, error;
 
 	use(&side, &to, 3);
 	prepare(&side, 1500000);
@@ -584,7 +588,10 @@ static void test_failure(const char *name, uint32_t way, void (*spoil)(struct fa
 	clock = fake_clock(&to) - fake_wall(&to);
 	spoil(&to);
 	r = kvmclock_restore(&side.vm, rec, &opt, &rep);
+	error = errno;
 	tap_ok(r == expect, "%s: %s", name, kvmclock_strerror(r));
+	tap_ok(!kvmclock_error_has_errno(r) || error == (to.set_msr_errno ?: EFAULT),
+	       "%s: errno is the reason, or means nothing", name);
 	tap_ok(unchanged(&to, &before, clock) && !(rep.notes & KVMCLOCK_NOTE_NOT_UNDONE) &&
 	       !to.waits, "%s: nothing has changed, nothing waits", name);
 	kvmclock_record_free(rec);
