@@ -26,6 +26,10 @@ static_assert(sizeof(struct kvm_clock_data) == 48, "the ioctls' numbers encode t
 #define KVMCLOCK_RECORD_MAJOR	1
 #define KVMCLOCK_RECORD_MINOR	1
 
+/* Of KVM_GET_CLOCK. */
+#define KVMCLOCK_RECORD_FLAGS	(KVMCLOCK_TSC_STABLE | KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC | \
+				 KVMCLOCK_GUEST_TSC)
+
 /* tsc - offset is the same for all vCPUs: the scaled TSC of the host. */
 struct kvmclock_record_vcpu {
 	uint64_t tsc;
@@ -52,6 +56,11 @@ struct kvmclock_record {
 /* record.c */
 struct kvmclock_record *kvmclock_record_alloc(uint32_t nr_vcpus);
 bool kvmclock_record_valid(const struct kvmclock_record *rec);
+
+static inline bool kvmclock_frac_bits_valid(uint32_t frac_bits)
+{
+	return frac_bits >= 20 && frac_bits <= 63;
+}
 
 /* What the library asks the machine; tests put a simulated one here. */
 struct kvmclock_sys {
@@ -105,5 +114,10 @@ struct kvmclock_scale kvmclock_vm_scale(const struct kvmclock_caps *caps, uint32
 int kvmclock_check_scale(int vcpu_fd, const struct kvmclock_scale *scale, uint32_t khz);
 int kvmclock_read_offsets(const struct kvmclock_vm *vm, const struct kvmclock_scale *scale,
 			  uint64_t *offsets, uint32_t *width);
+
+/* clock_data.c: a record of what the kernel reports, once its offsets are in place. */
+struct kvmclock_scale kvmclock_record_set_source(struct kvmclock_record *rec,
+						 const struct kvmclock_caps *caps, uint32_t khz);
+int kvmclock_record_fill(struct kvmclock_record *rec, const struct kvm_clock_data *data);
 
 #endif /* KVMCLOCK_INTERNAL_H */

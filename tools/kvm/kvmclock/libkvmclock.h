@@ -300,6 +300,34 @@ void kvmclock_record_info(const struct kvmclock_record *rec, struct kvmclock_inf
 int64_t kvmclock_record_skew(const struct kvmclock_record *rec, uint32_t i);
 void kvmclock_record_free(struct kvmclock_record *rec);
 
+/*
+ * A record of what a VMM has in a snapshot of its own: @clock_data is the struct
+ * kvm_clock_data (48 bytes, native byte order) that KVM_GET_CLOCK has filled in, with
+ * REALTIME and HOST_TSC; @offsets has the KVM_VCPU_TSC_OFFSET of each of @nr_vcpus, 1 to
+ * KVMCLOCK_MAX_VCPUS, vCPUs in the order of struct kvmclock_vm; @tsc_khz, 1 to 2^31 - 1,
+ * is what KVM_GET_TSC_KHZ of a vCPU has returned.  @source is what kvmclock_probe() has
+ * found there.  Of that, host_khz, frac_bits, tsc_control and tolerance_ppm count: for a
+ * snapshot that has nothing of it, of a TSC that was not scaled, host_khz is @tsc_khz,
+ * frac_bits 48, and the rest 0.
+ *
+ * KVMCLOCK_E_ARGUMENT: something of that is out of its range, a flag is missing, or a
+ * time is 2^63 ns or more.  The caller frees *@rec.
+ */
+int kvmclock_record_from_clock_data(const void *clock_data, const uint64_t *offsets,
+				    uint32_t nr_vcpus, uint32_t tsc_khz,
+				    const struct kvmclock_caps *source,
+				    struct kvmclock_record **rec);
+
+/*
+ * The way back, for a VMM whose snapshots know no records.  Fills the 48 bytes of
+ * @clock_data, and the offsets of as many vCPUs as kvmclock_record_info() says; the
+ * frequency is there, too.  REALTIME and HOST_TSC are always set: where the kernel has
+ * not reported them, they are known to within sample_ns, which gets lost.  The offsets
+ * are those of the source.
+ */
+void kvmclock_record_to_clock_data(const struct kvmclock_record *rec, void *clock_data,
+				   uint64_t *offsets);
+
 /* Version of the library that runs, as "1.3"; the header's is that of the one built with. */
 const char *kvmclock_version(void);
 

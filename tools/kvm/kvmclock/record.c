@@ -37,9 +37,6 @@
 #define RECORD_TAI	4
 #define RECORD_CRC	4
 
-#define RECORD_FLAGS	(KVMCLOCK_TSC_STABLE | KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC | \
-			 KVMCLOCK_GUEST_TSC)
-
 static const uint8_t magic[8] = { 'K', 'V', 'M', 'C', 'L', 'O', 'C', 'K' };
 
 static void put(uint8_t *p, unsigned int bytes, uint64_t value)
@@ -120,9 +117,9 @@ static bool vcpus_valid(const struct kvmclock_record *rec)
 /* Whatever else computes with a record relies on this. */
 bool kvmclock_record_valid(const struct kvmclock_record *rec)
 {
-	return !(rec->flags & ~RECORD_FLAGS) &&
+	return !(rec->flags & ~KVMCLOCK_RECORD_FLAGS) &&
 	       rec->clock <= INT64_MAX && rec->realtime <= INT64_MAX &&
-	       rec->ratio && rec->frac_bits >= 20 && rec->frac_bits <= 63 &&
+	       rec->ratio && kvmclock_frac_bits_valid(rec->frac_bits) &&
 	       khz_valid(rec->tsc_khz) && khz_valid(rec->host_khz) &&
 	       rec->mul && rec->shift >= -31 && rec->shift <= 31 &&
 	       vcpus_valid(rec);

@@ -20,7 +20,7 @@ static struct kvmclock_record *example(uint32_t nr_vcpus)
 	rec->host_tsc = 0xfedcba9876543210;
 	rec->ratio = 1ULL << 47;
 	rec->frac_bits = 48;
-	rec->flags = RECORD_FLAGS;
+	rec->flags = KVMCLOCK_RECORD_FLAGS;
 	rec->tsc_khz = 1500000;
 	rec->host_khz = 3000000;
 	rec->sample_ns = 7;
@@ -212,8 +212,8 @@ static void test_fields(void)
 		{ "vCPUs without end", 16, 4, 0xffffffff },
 		{ "vCPUs whose size overflows", 16, 4, 0x10000003 },
 		{ "length below the header", 12, 4, 20 },
-		{ "unknown flag", 20, 4, RECORD_FLAGS | 32 },
-		{ "flag 1", 20, 4, RECORD_FLAGS | 1 },
+		{ "unknown flag", 20, 4, KVMCLOCK_RECORD_FLAGS | 32 },
+		{ "flag 1", 20, 4, KVMCLOCK_RECORD_FLAGS | 1 },
 		{ "clock of 2^63", 24, 8, 1ULL << 63 },
 		{ "wall time of 2^63", 32, 8, 1ULL << 63 },
 		{ "ratio 0", 48, 8, 0 },

@@ -844,6 +844,183 @@ static void test_tells(void)
 	test_told(STOCK, KVMCLOCK_WAY_PLAIN, 0, 3, "plain");
 }
 
+/* ---- What a VMM has in snapshots of its own ---- */
+
+/* GET_CLOCK and the offsets of @from, as a VMM saves them. */
+static struct kvmclock_record *converted(struct fake_kvm *from, const struct kvmclock_caps *caps)
+{
+	struct kvm_clock_data data;
+	struct kvmclock_record *rec;
+
+	fake_use(from);
+	if (kvmclock_ioctl(FAKE_VM_FD, KVM_GET_CLOCK, &data) ||
+	    kvmclock_record_from_clock_data(&data, from->offset, 3, from->vm_khz, caps, &rec))
+		return NULL;
+
+	return rec;
+}
+
+static bool same_record(const struct kvmclock_record *a, const struct kvmclock_record *b)
+{
+	uint8_t x[256] = { }, y[256] = { };
+
+	return !kvmclock_record_write(a, x, sizeof(x)) && !kvmclock_record_write(b, y, sizeof(y)) &&
+	       !memcmp(x, y, sizeof(x));
+}
+
+static void test_from_clock_data(int kernel, int tai_offset, const char *name)
+{
+	struct fake_kvm from = source(kernel), to = destination(OURS);
+	struct kvmclock_record *rec, *copy = NULL;
+	uint64_t offsets[FAKE_VCPUS] = { };
+	struct kvm_clock_data data;
+	struct kvmclock_report rep;
+	struct side side;
+	int r;
+
+	from.tai_offset = tai_offset;
+	use(&side, &from, 3);
+	kvmclock_record_free(saved(&from, 3, -70000));
+	rec = converted(&from, &side.caps);
+	if (!tap_ok(rec, "clock data, %s: a record", name))
+		return;
+	tap_ok(near(fake_tsc(&from, 2), rec->vcpus[2].tsc, 1000) &&
+	       near(fake_clock(&from), rec->clock, 1000), "clock data, %s: what the guest reads",
+	       name);
+
+	r = restored(&to, rec, KVMCLOCK_WAY_AUTO, 3, &rep);
+	tap_ok(!r && near(clock_error(&to, rec), 0, 10) &&
+	       near(relation_error(&to, rec, 2), 0, 3) &&
+	       to.offset[1] - to.offset[0] == from.offset[1] - from.offset[0],
+	       "clock data, %s: restored, clock %lld ns off", name,
+	       (long long)clock_error(&to, rec));
+
+	kvmclock_record_to_clock_data(rec, &data, offsets);
+	r = kvmclock_record_from_clock_data(&data, offsets, 3, 1500000, &side.caps, &copy);
+	tap_ok(!r && same_record(rec, copy), "clock data, %s: there and back", name);
+	tap_ok(!(data.flags & KVMCLOCK_TAI) == !rec->tai_offset &&
+	       !rec->tai_offset == !(kernel == OURS && tai_offset), "clock data, %s: TAI", name);
+	kvmclock_record_free(copy);
+	kvmclock_record_free(rec);
+}
+
+/* What the kernel has not reported is known to within some ns. */
+static void test_sampled_clock_data(void)
+{
+	struct fake_kvm from = source(ANCIENT);
+	struct kvmclock_record *rec, *copy = NULL;
+	uint64_t offsets[FAKE_VCPUS] = { };
+	struct kvm_clock_data data;
+	struct kvmclock_info a, b;
+	struct side side;
+	int r;
+
+	use(&side, &from, 3);
+	rec = saved(&from, 3, 1000);
+	kvmclock_record_to_clock_data(rec, &data, offsets);
+	r = kvmclock_record_from_clock_data(&data, offsets, 3, 1500000, &side.caps, &copy);
+	if (!tap_ok(!r, "clock data, sampled: a record"))
+		return;
+	kvmclock_record_info(rec, &a);
+	kvmclock_record_info(copy, &b);
+	tap_ok(a.clock_ns == b.clock_ns && a.realtime_ns == b.realtime_ns &&
+	       a.guest_tsc == b.guest_tsc && a.mul == b.mul && a.sample_ns && !b.sample_ns &&
+	       b.flags == (KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC),
+	       "clock data, sampled: all but the width of the instant");
+	kvmclock_record_free(rec);
+	kvmclock_record_free(copy);
+}
+
+/* A snapshot without anything about its host, of a TSC that was not scaled. */
+static void test_clock_data_of_old(void)
+{
+	const struct kvmclock_caps caps = { .host_khz = 3000000, .frac_bits = 48 };
+	struct fake_kvm from = source(STOCK);
+	struct kvmclock_record *rec, *old;
+	struct side side;
+
+	use(&side, &from, 3);
+	prepare(&side, 0);
+	rec = converted(&from, &side.caps);
+	old = converted(&from, &caps);
+	tap_ok(rec && old && near(old->vcpus[0].tsc, rec->vcpus[0].tsc, 1000) &&
+	       rec->mul == old->mul && rec->shift == old->shift,
+	       "clock data, nothing is known of the host");
+	kvmclock_record_free(rec);
+	kvmclock_record_free(old);
+}
+
+struct clock_data_case {
+	struct kvm_clock_data data;
+	struct kvmclock_caps caps;
+	uint32_t nr_vcpus;
+	uint32_t khz;
+};
+
+static void test_bad_clock_data(void)
+{
+	static struct clock_data_case c;
+	static const struct {
+		const char *name;
+		void *field;
+		size_t size;
+		uint64_t value;
+	} bad[] = {
+		{ "no vCPU", &c.nr_vcpus, 4, 0 },
+		{ "too many vCPUs", &c.nr_vcpus, 4, KVMCLOCK_MAX_VCPUS + 1 },
+		{ "frequency 0", &c.khz, 4, 0 },
+		{ "frequency of 2^31", &c.khz, 4, 1u << 31 },
+		{ "host frequency 0", &c.caps.host_khz, 4, 0 },
+		{ "19 fraction bits", &c.caps.frac_bits, 4, 19 },
+		{ "64 fraction bits", &c.caps.frac_bits, 4, 64 },
+		{ "no wall time", &c.data.flags, 4, KVMCLOCK_HOST_TSC },
+		{ "no host TSC", &c.data.flags, 4, KVMCLOCK_REALTIME },
+		{ "multiplier 0", &c.data.tsc_to_system_mul, 4, 0 },
+		{ "shift 32", &c.data.tsc_shift, 1, 32 },
+		{ "clock of 2^63", &c.data.clock, 8, 1ULL << 63 },
+		{ "wall time of 2^63", &c.data.realtime, 8, 1ULL << 63 },
+	};
+	static const uint64_t offsets[KVMCLOCK_MAX_VCPUS + 1];
+	const struct clock_data_case good = {
+		.data = {
+			.flags = KVMCLOCK_REALTIME | KVMCLOCK_HOST_TSC | KVMCLOCK_GUEST_TSC,
+			.tsc_to_system_mul = 1u << 31,
+		},
+		.caps = { .host_khz = 1000000, .frac_bits = 48 },
+		.nr_vcpus = 1,
+		.khz = 1000000,
+	};
+	struct kvmclock_record *rec;
+	unsigned int i;
+	int r;
+
+	r = kvmclock_record_from_clock_data(&good.data, offsets, good.nr_vcpus, good.khz,
+					    &good.caps, &rec);
+	tap_ok(!r, "clock data: good");
+	kvmclock_record_free(rec);
+	for (i = 0; i < KVMCLOCK_ARRAY_SIZE(bad); i++) {
+		c = good;
+		memcpy(bad[i].field, &bad[i].value, bad[i].size);
+		rec = (void *)&c;
+		r = kvmclock_record_from_clock_data(&c.data, offsets, c.nr_vcpus, c.khz, &c.caps,
+						    &rec);
+		tap_ok(r == KVMCLOCK_E_ARGUMENT && !rec, "clock data: %s", bad[i].name);
+	}
+	rec = (void *)&c;
+	tap_ok(kvmclock_record_from_clock_data(NULL, offsets, 1, 1, &good.caps, &rec) ==
+	       KVMCLOCK_E_ARGUMENT && !rec, "clock data: nothing");
+}
+
+static void test_clock_data(void)
+{
+	test_from_clock_data(OURS, 0, "ours");
+	test_from_clock_data(OURS, 37, "ours with TAI");
+	test_from_clock_data(STOCK, 37, "stock");
+	test_sampled_clock_data();
+	test_clock_data_of_old();
+	test_bad_clock_data();
+}
+
 /* A kernel that has KVM_SET_CLOCK_GUEST, and cannot use it here. */
 static void test_guest_refused(int error, const char *name)
 {
@@ -884,6 +1061,7 @@ int main(void)
 	test_policies();
 	test_leaps();
 	test_tells();
+	test_clock_data();
 	test_guest_refused(ENODATA, "no master clock");
 	test_guest_refused(ERANGE, "another frequency");
 
