@@ -85,6 +85,15 @@ documents() {
 	return $rc
 }
 
+# groff says what it does not understand, and ends well.
+man_pages() {
+	local file
+	cd "$ROOT"
+	for file in $(git ls-files '*.[1-9]'); do
+		groff -man -ww -Tutf8 -z "$file"
+	done 2>&1 | tee /dev/stderr | wc -c | grep -qx 0
+}
+
 # The machine that this runs on must not show: the checkout's place, the user's home.
 machine_paths() {
 	local pattern
@@ -98,7 +107,7 @@ no_trailing_space() {
 		':!*.diff' | grep -A 1 'trailing whitespace\|blank line at EOF'
 }
 
-need git perl sparse spatch shellcheck python3 rst2html
+need git perl sparse spatch shellcheck python3 rst2html groff
 need_base
 mkdir -p "$LOG"
 : >"$LOG/sparse.out"
@@ -117,6 +126,7 @@ verdict "checkpatch-known is current" known_is_current
 verdict "sparse" run_sparse
 verdict "kvmclock_math.h in user space" "$ROOT/lab/tests/kvmclock_math.sh"
 verdict "documents are reStructuredText" documents
+verdict "man pages" man_pages
 verdict "documents quote what is in the files" "$ROOT/lab/quotes.py"
 verdict "no absolute path of a machine" machine_paths
 verdict "no trailing blanks" no_trailing_space
