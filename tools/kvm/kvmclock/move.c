@@ -519,20 +519,6 @@ enum {
 	OPT_POLICY, OPT_STOPPED, OPT_WRITE_TSC
 };
 
-/* Which of @count names @text is. */
-static uint32_t parse_name(const char *text, uint32_t count, const char *(*name)(uint32_t),
-			   const char *what)
-{
-	uint32_t i;
-
-	for (i = 0; i < count; i++) {
-		if (!strcmp(text, name(i)))
-			return i;
-	}
-
-	fail_usage("no such %s: '%s'", what, text);
-}
-
 /* CYCLES of all vCPUs, or CYCLES:VCPU. */
 static void parse_write_tsc(char *text, struct move_options *opt)
 {
@@ -541,27 +527,25 @@ static void parse_write_tsc(char *text, struct move_options *opt)
 	opt->write_vcpu = ALL_VCPUS;
 	if (vcpu) {
 		*vcpu++ = '\0';
-		opt->write_vcpu = parse_number(vcpu, GUEST_MAX_VCPUS - 1, "--write-tsc, vCPU");
+		opt->write_vcpu = parse_number(vcpu, 0, GUEST_MAX_VCPUS - 1, "--write-tsc, vCPU");
 	}
-	opt->write_tsc = parse_number(text, UINT64_MAX, "--write-tsc");
+	opt->write_tsc = parse_number(text, 0, UINT64_MAX, "--write-tsc");
 }
 
 static void parse_option(int option, struct move_options *opt)
 {
 	switch (option) {
 	case OPT_VCPUS:
-		opt->vcpus = parse_number(optarg, GUEST_MAX_VCPUS, "--vcpus");
-		if (!opt->vcpus)
-			fail_usage("--vcpus 0");
+		opt->vcpus = parse_number(optarg, 1, GUEST_MAX_VCPUS, "--vcpus");
 		break;
 	case OPT_KHZ:
-		opt->khz = parse_number(optarg, INT32_MAX, "--khz");
+		opt->khz = parse_number(optarg, 0, INT32_MAX, "--khz");
 		break;
 	case OPT_RUN:
-		opt->run_ms = parse_number(optarg, STREAM_MAX_RUN_MS, "--run");
+		opt->run_ms = parse_number(optarg, 0, STREAM_MAX_RUN_MS, "--run");
 		break;
 	case OPT_SKEW:
-		opt->skew = parse_number(optarg, UINT32_MAX, "--skew");
+		opt->skew = parse_number(optarg, 0, UINT32_MAX, "--skew");
 		break;
 	case OPT_WRITE_TSC:
 		parse_write_tsc(optarg, opt);

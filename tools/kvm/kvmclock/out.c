@@ -7,7 +7,7 @@
 static void label(struct out *out, const char *key, const char *text)
 {
 	if (!out->json) {
-		fprintf(out->file, "%-30s", text);
+		fprintf(out->file, "%-29s ", text);
 		return;
 	}
 

@@ -133,8 +133,6 @@ void stream_read(struct stream *s, void *data, size_t size)
 /* What is wrong with a header, in words, or NULL. */
 static const char *header_fault(const struct stream_header *h)
 {
-	if (memcmp(h->magic, stream_magic, sizeof(h->magic)))
-		return "was not written by 'kvmclock save'";
 	if (h->version != STREAM_VERSION)
 		return "is of another version than this program knows";
 	if (h->nr_vcpus < 1 || h->nr_vcpus > GUEST_MAX_VCPUS || !h->tsc_khz ||
@@ -169,15 +167,33 @@ static const char *greet_target(struct stream *s, struct stream_header *unused)
 	return NULL;
 }
 
+static const char *read_fault(int r)
+{
+	if (!r)
+		return "ends early";
+
+	return errno == ETIMEDOUT ? "says nothing in time" : "cannot be read";
+}
+
 /* The other side is one that sends guests: here is its header. */
 static const char *greet_source(struct stream *s, struct stream_header *header)
 {
+	const size_t magic = sizeof(header->magic);
+	int r;
+
 	if (s->is_socket && try_write(s, stream_ready, sizeof(stream_ready)) < 0)
 		return "does not listen";
-	if (try_read(s, header, sizeof(*header)) <= 0)
-		return "ends early, or says nothing in time";
 
-	return header_fault(header);
+	/* Something else may be shorter than the magic, which has no 0 in it. */
+	*header = (struct stream_header) { };
+	r = try_read(s, header, magic);
+	if (memcmp(header->magic, stream_magic,
+		   r > 0 ? magic : strnlen((char *)header->magic, magic)))
+		return "was not written by 'kvmclock save'";
+	if (r > 0)
+		r = try_read(s, (uint8_t *)header + magic, sizeof(*header) - magic);
+
+	return r > 0 ? header_fault(header) : read_fault(r);
 }
 
 typedef const char *(*greet_fn)(struct stream *s, struct stream_header *header);

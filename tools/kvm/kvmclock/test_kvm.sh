@@ -237,8 +237,33 @@ examples() {
 }
 
 no_file() { tool 1 restore "$dir/nothing" && grep -q 'No such file' "$dir/err"; }
+# no_guest CONTENT WORDS: a file that is something else, and what is said of it.
+no_guest() {
+	printf %s "$1" >"$dir/other"
+	tool 4 restore "$dir/other" && grep -q "$2" "$dir/err"
+}
 bad_usage() { tool 2 "$@" && grep -q 'help' "$dir/err"; }
 not_offered() { tool 3 restore --way "$1" "$dir/guest" && [ -s "$dir/err" ]; }
+# What the kernel says of the module, or that it says nothing.
+probe_module() {
+	version=null
+	[ ! -r /sys/module/kvm/version ] || version=$(cat /sys/module/kvm/version)
+	if has guest_tsc; then kvm=kvmclock; else kvm=stock; fi
+	tool 0 probe --json && is kvm "$kvm" && is module_version "$version"
+}
+
+# The best way is there, and exact is where the kernel has it.
+probe_require() {
+	tool 0 probe --json && best=$(value best_way) && tool 0 probe --require "$best" &&
+		tool 0 probe --require plain || return 1
+	if has guest_tsc; then
+		tool 0 probe --require exact
+	else
+		tool 3 probe --require exact && grep -q KVM_CLOCK_GUEST_TSC "$dir/err" &&
+			[ -s "$dir/json" ]
+	fi
+}
+
 busy() { "$examples/test_busy" >"$dir/json" 2>"$dir/err"; }
 move_monotonic() {
 	save --monotonic "$dir/guest" && restore --monotonic "$dir/guest" &&
@@ -266,7 +291,9 @@ if ! "$kvmclock" probe --json >"$dir/probe" 2>"$dir/err"; then
 fi
 sed 's/^/# /' "$dir/probe"
 
-case_is probe grep -q '^{"adjust_clock":[0-9]*,.*}$' "$dir/probe"
+case_is probe grep -q '^{"kvm":"[a-z]*",.*}$' "$dir/probe"
+case_is probe_module probe_module
+case_is probe_require probe_require
 case_is move_auto move_auto
 for way in offset documented plain; do
 	case_is "move_$way" move $way
@@ -320,6 +347,10 @@ case_is truncated_header truncated 20
 case_is truncated_record truncated 90
 case_is truncated_memory truncated 50000
 case_is no_file no_file
+case_is no_guest no_guest "$(head -n 9 "$0")" "was not written by 'kvmclock save'"
+case_is no_guest_short no_guest hello "was not written by 'kvmclock save'"
+case_is no_guest_empty no_guest '' 'ends early'
+case_is no_guest_magic no_guest KVMCLKVM 'ends early'
 case_is usage bad_usage restore --way nonsense "$dir/guest"
 case_is usage_write_tsc bad_usage save --write-tsc 1:2 "$dir/guest"
 case_is usage_policy bad_usage restore --policy nonsense "$dir/guest"

@@ -37,7 +37,9 @@ void fail_usage(const char *format, ...);
 __attribute__((noreturn))
 void fail_library(int error, const char *what);
 /* kvmclock.c */
-uint64_t parse_number(const char *text, uint64_t max, const char *what);
+uint64_t parse_number(const char *text, uint64_t min, uint64_t max, const char *what);
+uint32_t parse_name(const char *text, uint32_t count, const char *(*name)(uint32_t),
+		    const char *what);
 void probe_or_fail(struct kvmclock_caps *caps);
 
 int cmd_save(int argc, char **argv);

@@ -247,7 +247,7 @@ static void look_at_tsc(struct vm *vm)
 
 /* ---- VMs ---- */
 
-static bool parse_name(const char *name, struct vm *vm)
+static bool parse_vm(const char *name, struct vm *vm)
 {
 	char end;
 
@@ -292,7 +292,7 @@ static uint32_t find_vms(struct vm *vms, const char *which)
 
 	while (n < MAX_VMS && (entry = readdir(dir))) {
 		vms[n] = (struct vm) { };
-		if (!parse_name(entry->d_name, &vms[n]) || !wanted(&vms[n], which))
+		if (!parse_vm(entry->d_name, &vms[n]) || !wanted(&vms[n], which))
 			continue;
 		look_at(&vms[n++]);
 	}
@@ -458,7 +458,7 @@ int cmd_watch(int argc, char **argv)
 		if (option == OPT_ONCE)
 			once = true;
 		else if (option == OPT_INTERVAL)
-			interval = parse_number(optarg, 86400, "--interval");
+			interval = parse_number(optarg, 1, 86400, "--interval");
 		else if (option == OPT_JSON)
 			json = true;
 		else
@@ -471,6 +471,6 @@ int cmd_watch(int argc, char **argv)
 		show(vms, argv[optind], json);
 		if (once || ferror(stdout))
 			return EXIT_OK;
-		sleep(interval ?: 1);
+		sleep(interval);
 	}
 }
