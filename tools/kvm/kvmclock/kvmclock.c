@@ -30,7 +30,7 @@ static const char usage[] =
 	"exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked for,\n"
 	"4 bad record\n";
 
-/* An option with its values, separated by |. */
+/* The bash completion reads these: an option with its values, separated by |. */
 static const char probe_usage[] =
 	"usage: kvmclock probe [OPTION...]\n"
 	"\n"

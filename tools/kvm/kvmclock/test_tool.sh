@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck disable=SC2317 # cases are called by name
 #
-# What the tool says without KVM: its help and what it refuses.
+# What the tool says without KVM: its help, what it refuses, what bash completes.
 # Reports TAP; exits with 1 if a case failed.
 #
 # usage: test_tool.sh DIRECTORY	where make has built
@@ -66,6 +66,16 @@ in_man_page() {
 	done
 }
 
+# completes WORDS WORD...: what bash offers for the last word.
+completes() {
+	want=$1
+	shift
+	# shellcheck disable=SC2016 # bash expands it
+	bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kvmclock; echo "${COMPREPLY[*]}"' \
+		bash "$here/kvmclock.bash" "$kvmclock" "$@" >"$dir/out" 2>"$dir/err"
+	[ "$(cat "$dir/out")" = "$want" ] && [ ! -s "$dir/err" ]
+}
+
 case_is version version
 for command in probe save restore watch; do
 	case_is "help_$command" helps $command
@@ -78,5 +88,14 @@ case_is vcpus_0 refuses 2 "--vcpus: '0' is not a number from 1 to 64" save --vcp
 case_is vcpus_65 refuses 2 "--vcpus: '65' is not" save --vcpus 65 "$dir/x"
 case_is interval_0 refuses 2 "--interval: '0' is not" watch --interval 0
 case_is require_nonsense refuses 2 "no such way: 'nonsense'" probe --require nonsense
+case_is complete_command completes 'save' s
+case_is complete_commands completes 'probe save restore watch help --help --version' ''
+case_is complete_help completes 'restore' help r
+case_is complete_option completes '--monotonic' save --m
+case_is complete_probe completes '--require --json --help' probe --
+case_is complete_way completes 'exact' save --way e
+case_is complete_ways completes 'auto exact offset' save --way ''
+case_is complete_policy completes 'freeze' restore --json --policy f
+case_is complete_file completes '' restore g
 echo "1..$n"
 exit $failed
