@@ -85,6 +85,18 @@ documents() {
 	return $rc
 }
 
+# The text of each licence that a file names. The GPL's is COPYING.
+licence_texts() {
+	local id rc=0
+	cd "$ROOT"
+	while read -r id; do
+		[ -f "LICENSES/$id.txt" ] || { echo "LICENSES/$id.txt is missing"; rc=1; }
+	done < <(git grep -hI '^[^a-z]*SPDX-License-Identifier: ' |
+		sed -E 's/.*SPDX-License-Identifier: *//; s/ *\*\/.*//; s/[()]//g; s/ (OR|AND|WITH) /\n/g' |
+		grep -v '^GPL-2.0' | sort -u)
+	return $rc
+}
+
 # groff says what it does not understand, and ends well.
 man_pages() {
 	local file
@@ -126,6 +138,7 @@ verdict "checkpatch-known is current" known_is_current
 verdict "sparse" run_sparse
 verdict "kvmclock_math.h in user space" "$ROOT/lab/tests/kvmclock_math.sh"
 verdict "documents are reStructuredText" documents
+verdict "the texts of licences are there" licence_texts
 verdict "man pages" man_pages
 verdict "documents quote what is in the files" "$ROOT/lab/quotes.py"
 verdict "no absolute path of a machine" machine_paths
