@@ -70,7 +70,9 @@ static const char watch_usage[] =
 	"\n"
 	"  --once          list once and end\n"
 	"  --interval S    list every S seconds, 1 to 86400; 1 unless told\n"
-	"  --json          each list as one JSON object on one line\n";
+	"  --json          each list as one JSON object on one line\n"
+	"  --prometheus    list once, as metrics for Prometheus\n"
+	"  --events        every change of a clock, as it happens\n";
 
 uint64_t parse_number(const char *text, uint64_t min, uint64_t max, const char *what)
 {

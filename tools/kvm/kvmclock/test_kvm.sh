@@ -201,6 +201,9 @@ example() {
 		grep -q "restored by $who" "$dir/json"
 }
 
+tracing=/sys/kernel/tracing
+event=events/kvm/kvm_clock_line
+
 # The clocksource while a guest is away. The master clock comes back with the TSC.
 clocksource=/sys/devices/system/clocksource/clocksource0
 other_clocksource() { tr ' ' '\n' <"$clocksource/available_clocksource" | grep -v tsc | head -n 1; }
@@ -272,15 +275,64 @@ move_monotonic() {
 no_monotonic() { tool 3 save --monotonic "$dir/guest"; }
 foreign_khz() { tool 1 save --khz 1000 "$dir/other" && grep -q frequency "$dir/err"; }
 
+# As Prometheus wants it, whatever the kernel shows.
+watch_prometheus() {
+	tool 0 watch --prometheus "$pid" && grep -q "^kvmclock_vcpus{vm=\"$pid-.*} 2\$" "$dir/json" &&
+		! grep -vE '^(# (HELP|TYPE) .*|kvmclock_[a-z_]+\{.*\} [0-9.]+)$' "$dir/json" &&
+		if has guest_tsc; then
+			grep -q '^kvmclock_updates_total{.*} [1-9]' "$dir/json" &&
+				grep -q '^kvmclock_master_clock{.*} 1$' "$dir/json"
+		else
+			! grep -q '^kvmclock_clock_seconds{' "$dir/json"
+		fi
+}
+
+# The second list knows how fast the clock is, to what a slow host takes to read it, and what has changed.
+watch_twice() {
+	"$kvmclock" watch --json "$pid" 2>"$dir/err" | sed -n '2{p;q}' >"$dir/json"
+	if has guest_tsc; then
+		within drift_ppb 10000000 && grep -q '"since_last":{"clock_updates":[0-9]' "$dir/json"
+	else
+		is drift_ppb null && grep -q '"since_last":{"clock_updates":null,' "$dir/json"
+	fi
+}
+
+# The events of one VM, which has its time restored meanwhile, and not those of the other. Nothing stays of it.
+watch_events() {
+	"$kvmclock" restore --json --run "$run" "unix-listen:$dir/socket" >/dev/null 2>"$dir/err" &
+	mover=$!
+	"$kvmclock" watch --events "$mover" >"$dir/json" 2>"$dir/err2" &
+	watcher=$!
+	instance=$tracing/instances/kvmclock-$watcher
+	for _ in $(seq 60); do
+		[ "$(cat "$instance/$event/enable" 2>/dev/null)" != 1 ] || break
+		sleep 1
+	done
+	"$kvmclock" save --json --run "$run" "unix:$dir/socket" >/dev/null 2>>"$dir/err"
+	wait "$mover"
+	moved=$?
+	sleep 1
+	kill "$watcher"
+	wait "$watcher"
+	rc=$?
+	cat "$dir/err2" >>"$dir/err"
+	[ "$moved" -eq 0 ] && [ "$rc" -eq 0 ] && [ ! -d "$instance" ] &&
+		grep -q 'kvm_clock_line: cause set .* new tsc [0-9]' "$dir/json" &&
+		! grep -v "vm kvm-$mover\$" "$dir/json" >>"$dir/err"
+}
+no_events() { tool 3 watch --events && grep -q kvm_clock_line "$dir/err"; }
+
 # A VM that runs meanwhile is listed, with its vCPUs, and with its clock where the kernel shows it.
 watch_once() {
-	"$kvmclock" save --run 5000 "$dir/watched" >/dev/null 2>&1 &
+	"$kvmclock" save --run 3600000 "$dir/watched" >/dev/null 2>&1 &
 	pid=$!
 	sleep 2
 	tool 0 watch --once --json "$pid" && is pid "$pid" && is vcpus 2 && is command kvmclock &&
+		within uptime_s 600 && is drift_ppb null && watch_prometheus && watch_twice &&
 		if has guest_tsc; then is mode master && is clock_raised 0; else is mode null; fi
 	rc=$?
 	"$kvmclock" watch --once | sed 's/^/# /'
+	kill "$pid"
 	wait "$pid"
 	return "$rc"
 }
@@ -354,6 +406,11 @@ case_is no_guest_magic no_guest KVMCLKVM 'ends early'
 case_is usage bad_usage restore --way nonsense "$dir/guest"
 case_is usage_write_tsc bad_usage save --write-tsc 1:2 "$dir/guest"
 case_is usage_policy bad_usage restore --policy nonsense "$dir/guest"
+if [ -d "$tracing/$event" ]; then
+	case_is watch_events watch_events
+else
+	case_is no_events no_events
+fi
 if [ -d /sys/kernel/debug/kvm ]; then
 	case_is watch watch_once
 else

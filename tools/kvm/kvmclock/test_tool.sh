@@ -87,6 +87,8 @@ case_is no_command refuses 2 'no command'
 case_is vcpus_0 refuses 2 "--vcpus: '0' is not a number from 1 to 64" save --vcpus 0 "$dir/x"
 case_is vcpus_65 refuses 2 "--vcpus: '65' is not" save --vcpus 65 "$dir/x"
 case_is interval_0 refuses 2 "--interval: '0' is not" watch --interval 0
+case_is events_once refuses 2 '--events is not a list' watch --events --once
+case_is events_nobody refuses 2 "'qemu' is neither PID nor PID-FD" watch --events qemu
 case_is require_nonsense refuses 2 "no such way: 'nonsense'" probe --require nonsense
 case_is complete_command completes 'save' s
 case_is complete_commands completes 'probe save restore watch help --help --version' ''

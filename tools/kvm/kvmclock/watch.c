@@ -1,307 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvmclock watch: the clocks of the VMs that run on this machine.
- *
- * KVM's debugfs directory has one entry PID-FD per VM.  The clock is there on
- * kernels that show it; KVM_GET_CLOCK is for the process that created the VM only.
- * Statistics come from debugfs, or from a statistics file descriptor that the VMM
- * has open.
+ * kvmclock watch: the clocks of the VMs that run on this machine, as a table or as JSON.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
-#include "tool.h"
+#include "watch.h"
 
-#define DEBUGFS		"/sys/kernel/debug/kvm"
-#define CLOCKSOURCE	"/sys/devices/system/clocksource/clocksource0/current_clocksource"
-#define NR_STATS	4
-#define MAX_VMS		1024
+#define TRACEFS		"/sys/kernel/tracing"
 
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open	434
-#endif
-#ifndef SYS_pidfd_getfd
-#define SYS_pidfd_getfd	438
-#endif
-
-static const struct {
-	const char *name;
-	const char *column;
-} stats[NR_STATS] = {
-	{ "clock_updates", "UPDATES" },
-	{ "clock_reanchors", "REANCHORS" },
-	{ "clock_raised", "RAISED" },
-	{ "clock_raised_max_ns", "RAISED-MAX-NS" },
+static const char *const columns[NR_STATS] = {
+	[STAT_UPDATES] = "UPDATES",
+	[STAT_REANCHORS] = "REANCHORS",
+	[STAT_RAISED] = "RAISED",
+	[STAT_RAISED_MAX] = "RAISED-MAX-NS",
 };
 
-struct value {
-	bool known;
-	uint64_t value;
-};
-
-struct vm {
-	char name[32];		/* PID-FD */
-	int pid;
-	int fd;
-	char command[32];
-	uint32_t vcpus;
-	struct value tsc;	/* of vCPU 0, now */
-	bool equal;		/* all vCPUs have the same TSC offset */
-	struct value clock;
-	uint32_t flags;
-	struct value stats[NR_STATS];
-};
-
-/* ---- Files ---- */
-
-__attribute__((format(printf, 3, 4)))
-static bool read_text(char *buf, size_t size, const char *format, ...)
-{
-	char path[PATH_MAX];
-	va_list args;
-	ssize_t n;
-	int fd;
-
-	va_start(args, format);
-	vsnprintf(path, sizeof(path), format, args);
-	va_end(args);
-
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, buf, size - 1);
-	close(fd);
-	if (n <= 0)
-		return false;
-
-	buf[n] = 0;
-	buf[strcspn(buf, "\n")] = 0;
-	return true;
-}
-
-/* Offsets are printed as signed. */
-static struct value read_value(const char *vm, const char *file)
-{
-	char buf[32];
-
-	if (!read_text(buf, sizeof(buf), DEBUGFS "/%s/%s", vm, file))
-		return (struct value) { };
-
-	if (*buf == '-')
-		return (struct value) { true, (uint64_t)strtoll(buf, NULL, 10) };
-
-	return (struct value) { true, strtoull(buf, NULL, 10) };
-}
-
-/* ---- What a VMM has open ---- */
-
-static int steal_fd(int pid, int fd)
-{
-	int pidfd = syscall(SYS_pidfd_open, pid, 0), copy, error;
-
-	if (pidfd < 0)
-		return -1;
-	copy = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	error = errno;
-	close(pidfd);
-	errno = error;
-
-	return copy;
-}
-
-static bool is_link_to(int pid, int fd, const char *target)
-{
-	char path[64], link[64];
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-	n = readlink(path, link, sizeof(link) - 1);
-	if (n < 0)
-		return false;
-
-	link[n] = 0;
-	return !strcmp(link, target);
-}
-
-static void look_at_clock(struct vm *vm)
-{
-	struct value flags = read_value(vm->name, "clock_flags");
-
-	vm->clock = read_value(vm->name, "clock_ns");
-	vm->flags = flags.value;
-}
-
-/* ---- Statistics ---- */
-
-/* One descriptor of a statistics file; its value, if it is one of ours. */
-static void read_stat(int fd, const struct kvm_stats_header *header, uint32_t i, struct vm *vm)
-{
-	size_t size = sizeof(struct kvm_stats_desc) + header->name_size;
-	struct kvm_stats_desc *desc = calloc(1, size + 1);
-	unsigned int k;
-	uint64_t value;
-
-	if (!desc || pread(fd, desc, size, header->desc_offset + i * size) != (ssize_t)size)
-		goto out;
-
-	for (k = 0; k < NR_STATS; k++) {
-		if (!strcmp((char *)desc + sizeof(*desc), stats[k].name) &&
-		    pread(fd, &value, sizeof(value), header->data_offset + desc->offset) ==
-			    sizeof(value))
-			vm->stats[k] = (struct value) { true, value };
-	}
-out:
-	free(desc);
-}
-
-static void read_stats_fd(int fd, struct vm *vm)
-{
-	struct kvm_stats_header header;
-	uint32_t i;
-
-	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || header.name_size > 4096)
-		return;
-	for (i = 0; i < header.num_desc; i++)
-		read_stat(fd, &header, i, vm);
-}
-
-/* Which statistics are whose, a process with several VMs does not tell. */
-static int find_stats_fd(int pid)
-{
-	char path[32];
-	struct dirent *entry;
-	int found = -1, count = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = opendir(path);
-	if (!dir)
-		return -1;
-	while ((entry = readdir(dir))) {
-		if (!is_link_to(pid, atoi(entry->d_name), "anon_inode:kvm-vm-stats"))
-			continue;
-		found = atoi(entry->d_name);
-		count++;
-	}
-	closedir(dir);
-
-	return count == 1 ? found : -1;
-}
-
-static void look_at_stats(struct vm *vm)
-{
-	int number = find_stats_fd(vm->pid), fd, i;
-
-	for (i = 0; i < NR_STATS; i++)
-		vm->stats[i] = read_value(vm->name, stats[i].name);
-	if (vm->stats[0].known || number < 0)
-		return;
-
-	fd = steal_fd(vm->pid, number);
-	if (fd < 0)
-		return;
-	read_stats_fd(fd, vm);
-	close(fd);
-}
-
-/* ---- TSC ---- */
-
-static struct value vcpu_value(const struct vm *vm, uint32_t i, const char *name)
-{
-	char file[64];
-
-	snprintf(file, sizeof(file), "vcpu%u/%s", i, name);
-	return read_value(vm->name, file);
-}
-
-static void look_at_tsc(struct vm *vm)
-{
-	struct value first = vcpu_value(vm, 0, "tsc-offset"), offset = first, ratio, bits;
-	uint64_t tsc = __rdtsc();
-
-	vm->equal = true;
-	for (vm->vcpus = 0; offset.known; offset = vcpu_value(vm, ++vm->vcpus, "tsc-offset")) {
-		if (offset.value != first.value)
-			vm->equal = false;
-	}
-
-	if (!first.known)
-		return;
-	ratio = vcpu_value(vm, 0, "tsc-scaling-ratio");
-	bits = vcpu_value(vm, 0, "tsc-scaling-ratio-frac-bits");
-	if (ratio.known && bits.known && bits.value < 64)
-		tsc = (__uint128_t)tsc * ratio.value >> bits.value;
-	vm->tsc = (struct value) { true, tsc + first.value };
-}
-
-/* ---- VMs ---- */
-
-static bool parse_vm(const char *name, struct vm *vm)
-{
-	char end;
-
-	if (sscanf(name, "%d-%d%c", &vm->pid, &vm->fd, &end) != 2)
-		return false;
-	snprintf(vm->name, sizeof(vm->name), "%d-%d", vm->pid, vm->fd);
-
-	return true;
-}
-
-/* PID, or PID-FD. */
-static bool wanted(const struct vm *vm, const char *which)
-{
-	char *end;
-
-	if (!which || !strcmp(vm->name, which))
-		return true;
-
-	return strtol(which, &end, 10) == vm->pid && !*end;
-}
-
-static void look_at(struct vm *vm)
-{
-	if (!read_text(vm->command, sizeof(vm->command), "/proc/%d/comm", vm->pid))
-		strcpy(vm->command, "?");
-	out_clean(vm->command);
-	look_at_clock(vm);
-	look_at_stats(vm);
-	look_at_tsc(vm);
-}
-
-static uint32_t find_vms(struct vm *vms, const char *which)
-{
-	DIR *dir = opendir(DEBUGFS);
-	struct dirent *entry;
-	uint32_t n = 0;
-
-	if (!dir && errno == ENOENT)
-		fail(EXIT_UNSUPPORTED, DEBUGFS " is not there: load KVM, mount debugfs");
-	if (!dir)
-		fail_errno(DEBUGFS);
-
-	while (n < MAX_VMS && (entry = readdir(dir))) {
-		vms[n] = (struct vm) { };
-		if (!parse_vm(entry->d_name, &vms[n]) || !wanted(&vms[n], which))
-			continue;
-		look_at(&vms[n++]);
-	}
-	closedir(dir);
-
-	return n;
-}
-
-/* ---- Output ---- */
+#define STAT_WIDTH	14
 
 static const char *mode(const struct vm *vm)
 {
@@ -316,6 +34,16 @@ static void out_value(struct out *out, const char *key, struct value value)
 		out_null(out, key, "", "");
 }
 
+static void out_drift(struct out *out, const struct vm *vm)
+{
+	int64_t ppb;
+
+	if (vm_drift_ppb(vm, &ppb))
+		out_s64(out, "drift_ppb", "", ppb, "");
+	else
+		out_null(out, "drift_ppb", "", "");
+}
+
 static void out_vm(struct out *out, const struct vm *vm)
 {
 	unsigned int i;
@@ -324,7 +52,9 @@ static void out_vm(struct out *out, const struct vm *vm)
 	out_s64(out, "pid", "", vm->pid, "");
 	out_text(out, "command", "", vm->command);
 	out_u64(out, "vcpus", "", vm->vcpus, "");
+	out_value(out, "uptime_s", vm_uptime_s(vm));
 	out_value(out, "clock_ns", vm->clock);
+	out_drift(out, vm);
 	if (vm->clock.known)
 		out_text(out, "mode", "", mode(vm));
 	else
@@ -332,13 +62,11 @@ static void out_vm(struct out *out, const struct vm *vm)
 	out_value(out, "tsc", vm->tsc);
 	out_bool(out, "tsc_offsets_equal", "", vm->equal);
 	for (i = 0; i < NR_STATS; i++)
-		out_value(out, stats[i].name, vm->stats[i]);
-}
-
-static void clocksource(char *buf, size_t size)
-{
-	if (!read_text(buf, size, CLOCKSOURCE))
-		strcpy(buf, "?");
+		out_value(out, vm_stats[i], vm->stats[i]);
+	out_group(out, "since_last");
+	for (i = 0; i < STAT_RAISED_MAX; i++)
+		out_value(out, vm_stats[i], vm->since[i]);
+	out_group_end(out);
 }
 
 static void print_json(const struct vm *vms, uint32_t n)
@@ -347,7 +75,7 @@ static void print_json(const struct vm *vms, uint32_t n)
 	struct out out;
 	uint32_t i;
 
-	clocksource(source, sizeof(source));
+	host_clocksource(source, sizeof(source));
 	out_begin(&out, stdout, true);
 	out_text(&out, "clocksource", "", source);
 	out_list(&out, "vms", "");
@@ -369,17 +97,55 @@ static void print_value(struct value value, int width)
 		printf(" %*s", width, "-");
 }
 
+static void print_uptime(struct value s)
+{
+	unsigned int hours = s.value / 3600, rest = s.value % 3600;
+
+	if (!s.known)
+		printf(" %9s", "-");
+	else if (hours < 100)
+		printf("  %02u:%02u:%02u", hours, rest / 60, rest % 60);
+	else
+		printf(" %5ud%02uh", hours / 24, hours % 24);
+}
+
+static void print_drift(const struct vm *vm)
+{
+	int64_t ppb;
+
+	if (vm_drift_ppb(vm, &ppb))
+		printf(" %+9.1f", ppb / 1e3);
+	else
+		printf(" %9s", "-");
+}
+
+/* And what is new since the last list. */
+static void print_stat(const struct vm *vm, unsigned int i)
+{
+	char text[64];
+
+	if (!vm->since[i].known || !vm->since[i].value) {
+		print_value(vm->stats[i], STAT_WIDTH);
+		return;
+	}
+	snprintf(text, sizeof(text), "%llu (+%llu)", (unsigned long long)vm->stats[i].value,
+		 (unsigned long long)vm->since[i].value);
+	printf(" %*s", STAT_WIDTH, text);
+}
+
 static void print_vm(const struct vm *vm)
 {
 	unsigned int i;
 
 	printf("%-14s %-15s %5u", vm->name, vm->command, vm->vcpus);
+	print_uptime(vm_uptime_s(vm));
 	print_value(vm->clock, 20);
+	print_drift(vm);
 	printf(" %-6s", vm->clock.known ? mode(vm) : "-");
 	print_value(vm->tsc, 20);
 	printf(" %-6s", vm->vcpus ? (vm->equal ? "equal" : "differ") : "-");
 	for (i = 0; i < NR_STATS; i++)
-		print_value(vm->stats[i], strlen(stats[i].column));
+		print_stat(vm, i);
 	putchar('\n');
 }
 
@@ -405,33 +171,36 @@ static void print_table(const struct vm *vms, uint32_t n)
 	char source[32];
 	unsigned int i;
 
-	clocksource(source, sizeof(source));
+	host_clocksource(source, sizeof(source));
 	printf("host's clocksource: %s\n", source);
 	if (!n) {
 		puts("no VM is running");
 		return;
 	}
 
-	printf("%-14s %-15s %5s %20s %-6s %20s %-6s", "VM", "COMMAND", "VCPUS", "CLOCK-NS", "MODE",
-	       "TSC", "TSCS");
+	printf("%-14s %-15s %5s %9s %20s %9s %-6s %20s %-6s", "VM", "COMMAND", "VCPUS", "UPTIME",
+	       "CLOCK-NS", "DRIFT-PPM", "MODE", "TSC", "TSCS");
 	for (i = 0; i < NR_STATS; i++)
-		printf(" %s", stats[i].column);
+		printf(" %*s", STAT_WIDTH, columns[i]);
 	putchar('\n');
 	for (i = 0; i < n; i++)
 		print_vm(&vms[i]);
 	print_reasons(vms, n);
 }
 
-static void show(struct vm *vms, const char *which, bool json)
-{
-	uint32_t n = find_vms(vms, which);
+enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_PROMETHEUS };
 
-	if (which && !n)
-		fail(EXIT_FAILED, "no VM %s is running", which);
-	if (json) {
+static void print_vms(const struct vm *vms, uint32_t n, enum format format)
+{
+	if (format == FORMAT_JSON) {
 		print_json(vms, n);
 		return;
 	}
+	if (format == FORMAT_PROMETHEUS) {
+		prometheus_print(stdout, vms, n);
+		return;
+	}
+
 	/* In place on a terminal, one below the other elsewhere. */
 	if (isatty(STDOUT_FILENO))
 		fputs("\033[H\033[J", stdout);
@@ -439,7 +208,36 @@ static void show(struct vm *vms, const char *which, bool json)
 	fflush(stdout);
 }
 
-enum { OPT_ONCE = 256, OPT_INTERVAL, OPT_JSON };
+static void list_vms(const char *which, enum format format, bool once, uint32_t interval)
+{
+	static struct vm lists[2][MAX_VMS];
+	uint32_t n[2] = { }, now = 0;
+
+	for (;; now = !now) {
+		n[now] = vms_find(lists[now], which);
+		if (which && !n[now])
+			fail(EXIT_FAILED, "no VM %s is running", which);
+		vms_compare(lists[now], n[now], lists[!now], n[!now]);
+		print_vms(lists[now], n[now], format);
+		if (once || ferror(stdout))
+			return;
+		sleep(interval);
+	}
+}
+
+/* The tracepoint knows no more of a VM than the process. */
+static int event_pid(const char *which)
+{
+	char *end = "";
+	long pid = which ? strtol(which, &end, 10) : 0;
+
+	if ((which && pid <= 0) || pid > INT_MAX || (*end && *end != '-'))
+		fail_usage("'%s' is neither PID nor PID-FD", which);
+
+	return pid;
+}
+
+enum { OPT_ONCE = 256, OPT_INTERVAL, OPT_JSON, OPT_PROMETHEUS, OPT_EVENTS };
 
 int cmd_watch(int argc, char **argv)
 {
@@ -447,10 +245,12 @@ int cmd_watch(int argc, char **argv)
 		{ "once", no_argument, NULL, OPT_ONCE },
 		{ "interval", required_argument, NULL, OPT_INTERVAL },
 		{ "json", no_argument, NULL, OPT_JSON },
+		{ "prometheus", no_argument, NULL, OPT_PROMETHEUS },
+		{ "events", no_argument, NULL, OPT_EVENTS },
 		{ }
 	};
-	static struct vm vms[MAX_VMS];
-	bool once = false, json = false;
+	enum format format = FORMAT_TABLE;
+	bool once = false, events = false;
 	uint32_t interval = 1;
 	int option;
 
@@ -460,17 +260,23 @@ int cmd_watch(int argc, char **argv)
 		else if (option == OPT_INTERVAL)
 			interval = parse_number(optarg, 1, 86400, "--interval");
 		else if (option == OPT_JSON)
-			json = true;
+			format = FORMAT_JSON;
+		else if (option == OPT_PROMETHEUS)
+			format = FORMAT_PROMETHEUS;
+		else if (option == OPT_EVENTS)
+			events = true;
 		else
 			fail_usage(NULL);
 	}
 	if (optind < argc - 1)
 		fail_usage("watch takes at most one operand");
 
-	for (;;) {
-		show(vms, argv[optind], json);
-		if (once || ferror(stdout))
-			return EXIT_OK;
-		sleep(interval);
-	}
+	if (events && (once || format))
+		fail_usage("--events is not a list");
+	if (events)
+		events_watch(TRACEFS, event_pid(argv[optind]));
+	else
+		list_vms(argv[optind], format, once || format == FORMAT_PROMETHEUS, interval);
+
+	return EXIT_OK;
 }
