@@ -60,7 +60,7 @@ demo-ways: build ## carry a small guest in all ways, also with a scaled TSC and 
 ##@ Test it
 
 .PHONY: check
-check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzzers, bindings
+check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzzers, bindings, the Rust crate
 	@lab/check.sh
 
 .PHONY: check-slow
@@ -178,8 +178,8 @@ apply: fetch ## apply the series to a copy of the base, out/BASE/ours
 	@lab/apply.py $(BASE)
 
 .PHONY: build
-build: stock apply ## build our KVM modules, the selftests and the tool
-	@lab/build.sh ours selftests tools
+build: stock apply ## build our KVM modules, the selftests, the tool and the examples
+	@lab/build.sh ours selftests tools rust
 
 .PHONY: clean
 clean: ## remove all that is built; keeps the fetched base

@@ -5,6 +5,7 @@
 #   ours        KVM's modules and the KUnit module in out/BASE/ours, against that kernel
 #   selftests   upstream's selftests and ours, statically linked, in out/BASE/selftests
 #   tools       tools/kvm/kvmclock and its examples, statically linked, in out/BASE/tools
+#   rust        the example of the crate in tools/kvm/kvmclock/rust, statically linked, in out/BASE/tools
 #
 # Each is incremental, and an interrupted build goes on where it stopped.
 set -euo pipefail
@@ -96,7 +97,15 @@ build_tools() {
 		OUTPUT="$OUT/$BASE/tools" kvm-tests
 }
 
-[ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests tools"
+# As lab/rust.sh: Debian's compiler, whatever else there is.
+build_rust() {
+	need rustc
+	run "the example in Rust" "$LOGS/build-rust.log" \
+		plain_make -C "$ROOT/tools/kvm/kvmclock/rust" --no-print-directory O="$OUT/$BASE/tools" \
+		RUSTC="$(PATH=/usr/bin:$PATH command -v rustc)" RUSTFLAGS='-O -D warnings -C target-feature=+crt-static'
+}
+
+[ $# -gt 0 ] || die "nothing to build" "Verbs: kernel ours selftests tools rust"
 known_base
 # CONFIG: another configuration than the base's (lab/bench/build.sh, lab/sanitize.sh).
 if [ -z "${CONFIG:-}" ]; then
@@ -106,7 +115,7 @@ if [ -z "${CONFIG:-}" ]; then
 fi
 for verb; do
 	case $verb in
-	kernel|ours|selftests|tools) lock "${BUILD_LOCK:-build}"; "build_$verb"; exec {LOCK_FD}>&- ;;
-	*) die "unknown verb '$verb'" "Verbs: kernel ours selftests tools" ;;
+	kernel|ours|selftests|tools|rust) lock "${BUILD_LOCK:-build}"; "build_$verb"; exec {LOCK_FD}>&- ;;
+	*) die "unknown verb '$verb'" "Verbs: kernel ours selftests tools rust" ;;
 	esac
 done

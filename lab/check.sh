@@ -6,7 +6,7 @@
 #   make check LAB=amd KVM=ours TEST=kvmclock_abi
 #                                               one test (or several: TEST="a b") on one host: the way to work
 #   make check-slow                             what takes minutes by nature
-#   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests tools builds in seconds
+#   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests tools rust builds in seconds
 #
 # What there is to run: lab/tests.list, bases/BASE/tests.list. What the emulators cannot do: lab/known.list. Everything about a run is in
 # out/run/BASE/RUN: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
@@ -175,6 +175,7 @@ self_test
 if [ "$TIER" = fast ] && [ ${#tests[@]} -eq 0 ] && [ -z "$SAN" ]; then
 	count "$ROOT/lab/fuzz.sh"
 	count "$ROOT/lab/bindings.sh"
+	count "$ROOT/lab/rust.sh"
 	count "$ROOT/lab/model/check.sh"
 	tools
 fi

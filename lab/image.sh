@@ -48,12 +48,15 @@ selftests() {
 	done
 }
 
-# The tool, the examples, and the test of them, which lab/tests.list calls kvmclock_tool.
+# The tool, the examples, and the tests of them, which lab/tests.list calls kvmclock_tool and kvmclock_rust.
 tools() {
 	local t
 	[ -x "$OUT/$BASE/tools/kvmclock" ] || return 0
 	for t in kvmclock vmm vmm-lib test_busy; do put "$OUT/$BASE/tools/$t" "$IMAGE/root/tests"; done
 	install -m 755 "$ROOT/tools/kvm/kvmclock/test_kvm.sh" "$IMAGE/root/tests/kvmclock_tool"
+	[ -x "$OUT/$BASE/tools/vmm-rust" ] || return 0
+	put "$OUT/$BASE/tools/vmm-rust" "$IMAGE/root/tests"
+	install -m 755 "$ROOT/tools/kvm/kvmclock/rust/test_kvm.sh" "$IMAGE/root/tests/kvmclock_rust"
 }
 
 need cpio strip busybox
