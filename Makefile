@@ -14,7 +14,9 @@
 #   JOBS=N                 parallel jobs; all processors unless told
 
 VMM ?=
-BASE_ORIGIN := $(origin BASE)
+# What was asked for; targets set these variables themselves.
+VMM_ASKED := $(VMM)
+BASE_ASKED := $(if $(filter command environment,$(firstword $(origin BASE))),$(BASE))
 BASE ?= $(if $(VMM),7.2,7.3)
 BASES ?=
 LAB ?= both
@@ -44,14 +46,15 @@ else
 ##@ See what it does
 
 # The base whose kernel is this machine's own, unless one was asked for.
-DEMO_BASE = $(if $(filter command environment,$(firstword $(BASE_ORIGIN))),$(BASE),$(or $(shell lab/demo/base.sh),$(BASE)))
+DEMO_BASE = $(or $(BASE_ASKED),$(shell lab/demo/base.sh),$(BASE))
+# That one, or another where its source cannot be had.
+AVAILABLE = lab/available.sh $(if $(BASE_ASKED),only)
 
 .PHONY: demo
 demo: export override BASE := $(DEMO_BASE)
 demo: export SETUP := demo
 demo: setup ## migrate a Linux guest between two hosts and back, on mainline's KVM and on ours with a patched QEMU: a picture, out/demo/
-	@lab/demo/build.sh
-	@lab/demo/demo.sh migration
+	@BASE=$$($(AVAILABLE)) && export BASE && lab/demo/build.sh && lab/demo/demo.sh migration
 
 .PHONY: demo-ways
 demo-ways: build ## carry a small guest in all ways, also with a scaled TSC and across a kexec: a table, out/demo/ways.tsv
@@ -59,8 +62,11 @@ demo-ways: build ## carry a small guest in all ways, also with a scaled TSC and 
 
 ##@ Test it
 
-.PHONY: check
-check: build ## KUnit and all tests on the emulated hosts, stock and ours; fuzzers, bindings, the Rust crate
+.PHONY: check check-base
+check: setup ## KUnit and all tests on the emulated hosts, stock and ours; fuzzers, bindings, the Rust crate
+	@base=$$($(AVAILABLE)) && $(MAKE) check-base BASE="$$base" GOALS="$(GOALS)"
+
+check-base: build
 	@lab/check.sh
 
 .PHONY: check-slow
@@ -123,7 +129,7 @@ deb: setup ## Debian packages for exact kernels of Debian, the library, the tool
 qemu: export VMM := qemu
 qemu: override export BASE := $(QEMU)
 qemu: setup ## QEMU with the series of vmm/qemu/: out/qemu/7.2/build/qemu-system-x86_64 (QEMU=10.0)
-	@lab/fetch.sh
+	@$(if $(filter qemu,$(VMM_ASKED) $(GOALS)),,KERNEL=) lab/fetch.sh
 	@lab/apply.py $(BASE)
 	@vmm/qemu/build.sh
 

@@ -3,6 +3,7 @@
 # source package with Debian's patches, or the tree that KERNEL=/path names, as the git repository
 # out/$BASE/stock with one commit, tagged "base". Does nothing when that is there. Whatever breaks on the way, the next
 # run starts over from the last thing that is whole: the tree appears under its name only when it is complete.
+# OTHERS=yes: whoever calls has another base to try (lab/available.sh); a package that is nowhere is one line and status 3.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/mirrors.sh"
@@ -14,7 +15,14 @@ APT=$WORKDIR/apt
 
 # GOALS is what make was asked for.
 own_tree_hint() {
-	printf 'Use a tree that you have: make %s BASE=%s KERNEL=/path/to/linux-%s' "${GOALS:-check}" "$BASE" "$BASE"
+	printf 'Use a tree that you have: make %s BASE=%s KERNEL=/path/to/%s-%s' "${GOALS:-check}" "$BASE" "${VMM:-linux}" "$BASE"
+}
+
+# nowhere MESSAGE [LINE...]: the package cannot be had.
+nowhere() {
+	[ "${OTHERS:-}" ] || die "$@" "$(own_tree_hint)"
+	info "$1"
+	exit 3
 }
 
 of_base() { sed -n "s/^$1=//p" "$BASEDIR/base"; }
@@ -42,7 +50,7 @@ find_tested() {
 	VERSION=$(of_base tested) SHA256=$(of_base sha256)
 	[ -n "$VERSION" ] || return 1
 	deb=$DL/${PACKAGE}_${VERSION}.deb
-	mkdir -p "$DL"
+	mkdir -p "$DL" "$APT/lists/partial" "$APT/cache/archives/partial"
 	if good_deb "$deb"; then return; fi
 	for place in $(mirrors "$SUITE") $(of_base snapshot); do
 		info "$SUITE has no $PACKAGE: trying version $VERSION at $place"
@@ -65,7 +73,6 @@ compare_tested() {
 find_package() {
 	local mirror list tried=() read=()
 	list=$(mirrors "$SUITE")
-	[ -n "$list" ] || die "no Debian mirror in this machine's apt configuration" "$(own_tree_hint)"
 	for mirror in $list; do
 		tried+=("$mirror")
 		info "looking for $PACKAGE in $SUITE of $mirror"
@@ -80,10 +87,11 @@ find_package() {
 		[ -z "$VERSION" ] || return 0
 	done
 	find_tested && return
+	[ -n "$list" ] || nowhere "no Debian mirror in this machine's apt configuration, for $PACKAGE"
 	[ ${#read[@]} -gt 0 ] ||
-		die "suite $SUITE, for package $PACKAGE, cannot be read from any mirror: ${tried[*]}" \
-		    "Run the same command again with a network." "$(own_tree_hint)"
-	die "package $PACKAGE is not in suite $SUITE of the mirrors tried: ${read[*]}" "$(own_tree_hint)"
+		nowhere "suite $SUITE, for package $PACKAGE, cannot be read from any mirror: ${tried[*]}" \
+			"Run the same command again with a network."
+	nowhere "package $PACKAGE is not in suite $SUITE of the mirrors tried: ${read[*]}"
 }
 
 good_deb() { [ -f "$1" ] && echo "$SHA256  $1" | sha256sum --status -c -; }
@@ -186,7 +194,10 @@ mkdir -p "$WORKDIR" "$LOGS"
 lock "fetch-$BASE"
 ! have_base || exit 0
 
-need git make tar xz dpkg apt-get apt-cache sha256sum
+need git make tar
+[ -n "$KERNEL" ] || command -v apt-get >/dev/null ||
+	die "no apt-get here, so the base's source cannot be fetched" "$(own_tree_hint)"
+[ -n "$KERNEL" ] || need xz dpkg apt-cache sha256sum
 SUITE=$(of_base suite) PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
 if grep -q '^source=' "$BASEDIR/base"; then KIND="deb-src"; else KIND="deb"; fi
 rm -rf "$TMP" "$TMP.deb" "$STOCK"

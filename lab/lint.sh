@@ -128,6 +128,7 @@ verdict "shellcheck" run_shellcheck
 verdict "python compiles" compile_python
 verdict "tests of the overlay" python3 "$ROOT/lab/test_overlay.py"
 verdict "hosts that end early are booted once more" "$ROOT/lab/tests/boot.sh"
+verdict "where a base cannot be had, the other one is taken" "$ROOT/lab/tests/available.sh"
 verdict "tests of the results" python3 -B "$ROOT/lab/test_results.py"
 verdict "what README and its kin link to is there" python3 -B "$ROOT/lab/links.py"
 verdict "semantic patches all effective, every file in one commit" "$ROOT/lab/apply.py" "$BASE" --strict

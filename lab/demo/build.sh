@@ -1,22 +1,29 @@
 #!/usr/bin/env bash
 # Fetch and build what `make demo` boots, the QEMU of the demo beside KVM's modules. Incremental.
 #
-# Where a base's binary kernel is this machine's release's, the hosts boot that one (kernel.sh); else the laboratory's, which is built.
+# Where a base's binary kernel is this machine's release's, and can be had, the hosts boot that one (kernel.sh); else the
+# laboratory's, which is built.
 set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 HERE=$ROOT/lab/demo LOG=$LOGS/demo-qemu.log
 
-# Not as an argument: the target sets VMM itself.
-qemu() { VMM='' make -C "$ROOT" --no-print-directory qemu QEMU=7.2; }
+# Not as an argument: the target sets VMM itself. A tree of the user's own is one of the kernel.
+qemu() { VMM='' KERNEL='' make -C "$ROOT" --no-print-directory qemu QEMU=7.2; }
+
+debians() {
+	local rc=0
+	"$HERE/base.sh" "$BASE" || return
+	"$HERE/kernel.sh" || rc=$?
+	[ $rc -eq 0 ] || [ $rc -eq 3 ] || exit $rc
+	[ $rc -eq 0 ] || warn "Debian's kernel of this version cannot be had (log: ${LOGS#"$ROOT"/}/demo-kernel-download.log): building the laboratory's"
+	return $rc
+}
 
 modules() {
 	"$ROOT/lab/fetch.sh"
-	if "$HERE/base.sh" "$BASE"; then
-		"$ROOT/lab/apply.py" "$BASE"
-		"$HERE/kernel.sh"
-	else
+	"$ROOT/lab/apply.py" "$BASE"
+	if ! debians; then
 		"$ROOT/lab/build.sh" kernel
-		"$ROOT/lab/apply.py" "$BASE"
 		"$ROOT/lab/build.sh" ours
 	fi
 }

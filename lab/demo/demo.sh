@@ -21,7 +21,7 @@ part=${1:-migration}
 # The kernel of the hosts that migrate: Debian's, where it can be; see lab/demo/build.sh.
 debian=
 kernel=$STOCK/arch/x86/boot/bzImage
-if [ "$part" = migration ] && "$HERE/base.sh" "$BASE"; then
+if [ "$part" = migration ] && "$HERE/base.sh" "$BASE" && "$HERE/kernel.sh" there; then
 	debian=$OUT/$BASE/debian
 	kernel=$debian/bzImage
 fi
