@@ -138,6 +138,13 @@ series: export SETUP := series
 series: apply ## export the series for git am: out/series/BASE/
 	@lab/series.sh
 
+.PHONY: release
+release: export SETUP := series
+release: setup ## patches of all bases, packed, and what to tag: out/series/kvmclock-vN-BASE.tar.gz
+	@lab/release.sh check
+	@$(MAKE) series BASES="$(notdir $(wildcard bases/*))" VMM=
+	@lab/release.sh pack
+
 ##@ Work on it
 
 .PHONY: help
