@@ -7,15 +7,17 @@ soft = "#777777"
 colours = "#1f6fb4 #c2561a #4a8f3c #7b4fa3"
 
 set encoding utf8
-set terminal pngcairo size 1100,560 font "DejaVu Sans,11"
+# Names have underscores, which are no subscripts.
+set terminal pngcairo noenhanced size 1100,560 font "DejaVu Sans,11"
 set border 3 linewidth 1 linecolor rgb soft
 set tics nomirror out scale 0.5 textcolor rgb ink
 set grid ytics linetype 1 linewidth 0.6 linecolor rgb "#ebebeb"
 set key outside right top Left reverse textcolor rgb ink
 set logscale xy
-set xrange [0.8:1300]
+most = system(sprintf("awk -F'\t' '$3 > m { m = $3 } END { print m }' '%s'", data)) + 0
+set xrange [0.8:most * 1.25]
 set xtics (1, 8, 64, 512, 1024)
-set format y "10^{%T}"
+set format y "%.0s%c"
 set xlabel "vCPUs" textcolor rgb ink
 set ylabel "instructions" textcolor rgb ink
 
@@ -54,10 +56,10 @@ do for [group in groups] {
 	stock = kept(cases, "stock")
 	if (words(ours) + words(stock) > 0) {
 		set output out . "/" . group . ".png"
-		set title value("title_" . group) . ": solid ours, dashed stock" textcolor rgb ink noenhanced
+		set title value("title_" . group) . ": solid ours, dashed stock" textcolor rgb ink
 		plot for [i = 1:words(ours)] rows("ours", word(ours, i)) with linespoints linewidth 2 pointtype 7 \
-				linecolor rgb word(colours, i) title "ours: " . in_words(word(ours, i)) noenhanced, \
+				linecolor rgb word(colours, i) title "ours: " . in_words(word(ours, i)), \
 			for [i = 1:words(stock)] rows("stock", word(stock, i)) with linespoints linewidth 1.5 dashtype 2 \
-				pointtype 6 linecolor rgb word(colours, i) title "stock: " . in_words(word(stock, i)) noenhanced
+				pointtype 6 linecolor rgb word(colours, i) title "stock: " . in_words(word(stock, i))
 	}
 }
