@@ -46,7 +46,7 @@ need() {
 		command -v "$t" >/dev/null || missing+=("$t")
 	done
 	[ ${#missing[@]} -eq 0 ] ||
-		die "missing tools: ${missing[*]}" "'make setup' as root installs everything that the project needs."
+		die "missing tools: ${missing[*]}" "'make setup' as root installs what is needed, or without apt-get says what that is."
 }
 
 # need_disk GIGABYTES DIRECTORY

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the Debian packages that lab/packages lists and the machine lacks. The only stage that needs root.
+# Install the Debian packages that lab/packages lists and the machine lacks. The only stage that needs root. Without apt-get, it
+# says what is needed and does nothing else: a stage that lacks a program names it.
 # SETUP=series|deb|demo: only what that command needs.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -12,17 +13,30 @@ demo) wanted=p ;;
 *) die "SETUP=$SETUP" "Known: series, deb, demo" ;;
 esac
 
+# The lines of lab/packages that are wanted: the package, and what for.
+packages() {
+	local package who
+	while read -r package who; do
+		case $package in '' | '#'*) continue ;; esac
+		[ $wanted = '#' ] || [[ ${who%%#*} == *$wanted* ]] || continue
+		echo "$package ${who#*# }"
+	done <"$ROOT/lab/packages"
+}
+
 if ! command -v apt-get >/dev/null; then
-	warn "no apt-get here: what lab/packages lists has to be installed by hand; a stage that lacks a tool says which"
+	if [[ " ${GOALS:-setup} " != *" setup "* ]]; then
+		info "no apt-get here: nothing is installed; 'make setup' lists what is needed"
+		exit 0
+	fi
+	info "no apt-get here: nothing is installed. What is needed, by Debian's names, and what for:"
+	packages | awk '{ name = $1; $1 = ""; printf "  %-20s%s\n", name, $0 }'
 	exit 0
 fi
 
 missing=()
-while read -r package who _; do
-	case $package in '' | '#'*) continue ;; esac
-	[ $wanted = '#' ] || [[ $who == *$wanted* ]] || continue
+while read -r package _; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
-done <"$ROOT/lab/packages"
+done < <(packages)
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 [ "$(id -u)" -eq 0 ] ||
