@@ -4,7 +4,9 @@
 #   BASES="7.3 6.12"       the target for each of these, one after the other
 #   LAB=amd|intel|both     which emulated host
 #   KVM=stock|ours|both    which KVM modules: 'make check' takes both unless told, 'make shell' takes ours
-#   TEST="NAME..."         only these tests (lab/tests.list)
+#   TEST="NAME..."         only these tests (lab/tests.list); for 'make series-check', only these commits: TEST="0003 0007"
+#   ONLY=base              'make check' and 'make lint' without what is the same on each base
+#   AGAIN=yes              'make series-check' also of what passed before, when all was the same
 #   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
 #   RELEASE=trixie         which Debian 'make deb' builds for (packaging/releases)
 #   QEMU=7.2|10.0          which QEMU 'make qemu' builds, and 'make check-qemu' runs (vmm/qemu/bases/)
@@ -50,11 +52,15 @@ DEMO_BASE = $(or $(BASE_ASKED),$(shell lab/demo/base.sh),$(BASE))
 # That one, or another where its source cannot be had.
 AVAILABLE = lab/available.sh $(if $(BASE_ASKED),only)
 
-.PHONY: demo
-demo: export override BASE := $(DEMO_BASE)
-demo: export SETUP := demo
+.PHONY: demo demo-build
+demo demo-build: export override BASE := $(DEMO_BASE)
+demo demo-build: export SETUP := demo
 demo: setup ## migrate a Linux guest between two hosts and back, on mainline's KVM and on ours with a patched QEMU: a picture, out/demo/
 	@BASE=$$($(AVAILABLE)) && export BASE && lab/demo/build.sh && lab/demo/demo.sh migration
+
+# What demo does before it measures anything.
+demo-build: setup
+	@BASE=$$($(AVAILABLE)) && export BASE && lab/demo/build.sh
 
 .PHONY: demo-ways
 demo-ways: build ## carry a small guest in all ways, also with a scaled TSC and across a kexec: a table, out/demo/ways.tsv

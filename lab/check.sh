@@ -8,6 +8,8 @@
 #   make check-slow                             what takes minutes by nature
 #   lab/check.sh [slow]                         the same without building; lab/build.sh ours selftests tools rust builds in seconds
 #
+#   ONLY=base                                   not what is without a host, and the same whatever the base is: .ci/run, for the second one
+#
 # What there is to run: lab/tests.list, bases/BASE/tests.list. What the emulators cannot do: lab/known.list. Everything about a run is in
 # out/run/BASE/RUN: result.ktap (what the host reported, the tests' output and the kernel's log among it), console.log.
 # Measurements go to out/results/BASE-LAB-KVM.tsv; lab/table.py makes tables of them.
@@ -173,11 +175,13 @@ for lab in "${labs[@]}"; do lock "run-$lab-$TIER"; done
 self_test
 # Before the hosts, which time tests on all processors; not where only certain tests are asked for.
 if [ "$TIER" = fast ] && [ ${#tests[@]} -eq 0 ] && [ -z "$SAN" ]; then
-	count "$ROOT/lab/fuzz.sh"
+	[ "${ONLY:-}" = base ] || count "$ROOT/lab/fuzz.sh"
 	count "$ROOT/lab/bindings.sh"
-	count "$ROOT/lab/rust.sh"
-	count "$ROOT/lab/model/check.sh"
-	tools
+	if [ "${ONLY:-}" != base ]; then
+		count "$ROOT/lab/rust.sh"
+		count "$ROOT/lab/model/check.sh"
+		tools
+	fi
 fi
 "$ROOT/lab/image.sh"
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true' EXIT
