@@ -33,23 +33,35 @@ make_root() {
 	chmod 755 "$DIR/root/usr/sbin/policy-rc.d"
 }
 
-# bounded COMMAND...: in place of this shell; in a namespace of processes, which end with the first of them, where that can be had.
-bounded() {
-	if [ "$(id -u)" -eq 0 ] && unshare --pid --fork true 2>/dev/null; then
-		exec timeout --kill-after=30 "$LIMIT" unshare --mount-proc --pid --fork --kill-child "$@"
+# contained COMMAND...: in place of this shell, as a session of its own; in a namespace of processes, which end with the first of them,
+# where that can be had.
+contained() {
+	if [ "$namespace" ]; then
+		exec setsid unshare --mount-proc --pid --fork --kill-child "$@"
 	else
-		exec timeout --kill-after=30 "$LIMIT" "$@"
+		exec setsid "$@"
 	fi
+}
+
+# All that the step has started. Outside of a namespace, scripts end what they have begun when they are told to.
+end() {
+	[ -n "$child" ] || return 0
+	if [ -z "$namespace" ] && kill -- "-$child" 2>/dev/null; then
+		timeout 30 tail --pid="$child" -f /dev/null || true
+	fi
+	kill -KILL -- "-$child" 2>/dev/null || true
+	wait "$child" 2>/dev/null || true
+	child=
 }
 
 # there COMMAND...: in the clone.
 there() {
 	if [ "$RELEASE" ]; then
 		# shellcheck disable=SC2016 # for the inner shells
-		bounded bash -c 'inside "$@"' - "$DIR/root" sh -c 'cd /src/kvmclock && exec "$@"' - "$@"
+		contained bash -c 'inside "$@"' - "$DIR/root" sh -c 'cd /src/kvmclock && exec "$@"' - "$@"
 	else
 		# shellcheck disable=SC2016
-		bounded env CCACHE_DIR="$DIR/ccache" sh -c 'cd "$0" && exec "$@"' "$clone" "$@"
+		contained env CCACHE_DIR="$DIR/ccache" sh -c 'cd "$0" && exec "$@"' "$clone" "$@"
 	fi
 }
 
@@ -63,19 +75,21 @@ step() {
 	info "$*: at most $(clock_text "$LIMIT"), log $log"
 	there "$@" >"$log" 2>&1 </dev/null &
 	child=$!
-	wait $child || rc=$?
+	timeout "$LIMIT" tail --pid=$child -f /dev/null &
+	if wait $!; then
+		wait $child || rc=$?
+		[ $rc -eq 0 ] || verdict="FAILED ($rc)" failed=1
+	else
+		end
+		verdict="given up" failed=1
+	fi
 	child=
-	case $rc in
-	0) ;;
-	124|137) verdict="given up" failed=1 ;;
-	*) verdict="FAILED ($rc)" failed=1 ;;
-	esac
 	printf '| %s | %s | %s | %s | %s | %s |\n' "$*" "$(clock_text $((SECONDS - start)))" "${bar[$name]:--}" "$before" "$(load)" "$verdict" \
 		>>"$DIR/table.md"
 	[ "$verdict" = ok ] || tail -n 15 "$log" >&2
 }
 
-need git timeout
+need git timeout setsid
 [ ! -e "$DIR" ] || die "$DIR is there already" "Name a directory that is not."
 [ -z "$(git -C "$ROOT" status --porcelain)" ] || warn "what is not committed here is not in the clone"
 mkdir -p "$DIR"
@@ -91,8 +105,9 @@ if [ "$RELEASE" ]; then
 fi
 git clone -q --no-hardlinks "$ROOT" "$clone"
 
-failed=0 child=
-trap '[ -z "$child" ] || kill "$child" 2>/dev/null || true' EXIT
+failed=0 child='' namespace=''
+[ "$(id -u)" -ne 0 ] || ! unshare --pid --fork true 2>/dev/null || namespace=yes
+trap end EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 declare -A times=()
