@@ -2,6 +2,12 @@
 # Prove the exported series: 'git am' each patch on a fresh copy of the pristine base; after each, KVM builds, checkpatch,
 # sparse and W=1 are silent, and where it has tests (series/NNNN-name/tests), the AMD host boots with it and they pass; at the
 # end other configurations build, and the tree is the one that 'make' built.
+#
+#   TEST="0003 0007"    only these commits, and not the end: to work on them
+#   AGAIN=yes           also what was proved before
+#
+# What passed is remembered in out/cache/series-check, and counted again without being run where all that decides is the same: the trees
+# before and after the commit, its patch and tests, the base, its configuration, the tools, and what is in lab/. 'make clean' forgets.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/kernel-lint.sh"
@@ -10,16 +16,32 @@ SERIES=$OUT/series/$BASE
 TREE=$OUT/$BASE/series-check
 LOG=$LOGS/series-check
 NOTHING=99
+PROVED=$OUT/cache/series-check
+read -ra only <<<"${TEST:-}"
 KVM_KO=(arch/x86/kvm/kvm.ko arch/x86/kvm/kvm-amd.ko arch/x86/kvm/kvm-intel.ko virt/lib/irqbypass.ko)
 
 # Files that the last commit touches, and those among all that the series touches which the base has.
 touched() { kgit -C "$TREE" diff --name-only --diff-filter=d HEAD^ HEAD; }
 base_files() { kgit -C "$OURS" diff --name-only --diff-filter=M base series; }
 
+# Sources are hard links: git puts a new file in the place of one that it changes, and nothing else writes to them. What is built is
+# copied. Objects are git's own, from the base and from ours.
+copy() {
+	kgit -C "$STOCK" ls-files -z | rsync -a --from0 --files-from=- --link-dest="$STOCK" "$STOCK/" "$TREE/"
+	rsync -a --exclude=/.git/objects "$STOCK/" "$TREE/"
+	mkdir -p "$TREE/.git/objects/info"
+	printf '%s\n' "$STOCK/.git/objects" "$OURS/.git/objects" >"$TREE/.git/objects/info/alternates"
+	same_place
+}
+
+# objtool's build compares the commands that it was built with, and they name the base's place: in a copy it would be built anew, and
+# behind it each object of the kernel, because all depend on it.
+same_place() { find "$TREE/tools/objtool" -name '.*.cmd' -exec sed -i "s,$STOCK/,$TREE/,g" {} +; }
+
 fresh_copy() {
 	rm -rf "$TREE"
 	lock build # so that nobody builds in the base meanwhile
-	run "fresh copy of the built base" "$LOG/copy.log" cp -a "$STOCK" "$TREE"
+	run "fresh copy of the built base" "$LOG/copy.log" copy
 	exec {LOCK_FD}>&-
 	kgit -C "$TREE" checkout -q -f --detach base
 	[ -z "$(kgit -C "$TREE" status --porcelain -uno)" ] || die "the base tree is not pristine" "Run 'make clean'."
@@ -30,10 +52,17 @@ am() {
 		kgit -C "$TREE" am -q --no-gpg-sign "$1" >"$LOG/am.log" 2>&1
 }
 
+with_kunit() { [ -f "$TREE/arch/x86/kvm/tests/kvmclock_kunit.c" ]; }
+
+# An unchanged .config keeps its time.
+configure() {
+	! with_kunit || grep -qx CONFIG_KVM_CLOCK_KUNIT_TEST=m "$TREE/.config" ||
+		"$TREE/scripts/config" --file "$TREE/.config" -m KVM_CLOCK_KUNIT_TEST
+}
+
 build() {
 	local kos=("${KVM_KO[@]}")
-	if [ -f "$TREE/arch/x86/kvm/tests/kvmclock_kunit.c" ]; then
-		"$TREE/scripts/config" --file "$TREE/.config" -m KVM_CLOCK_KUNIT_TEST
+	if with_kunit; then
 		kos+=(lib/kunit/kunit.ko arch/x86/kvm/tests/kvmclock_kunit.ko)
 	fi
 	try "building KVM" "$1" kmake "$TREE" "${kos[@]}" && ! grep -E 'warning:|^WARNING' "$1"
@@ -107,8 +136,49 @@ count() {
 	PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped))
 }
 
+tree_of() { kgit -C "$TREE" rev-parse "$1^{tree}"; }
+
+# All that decides beside the commit.
+environment() {
+	local tool
+	cat "$BASETXT" "$STOCK/.config" /bin/busybox
+	for tool in gcc ld ldd sparse perl "$("$ROOT/lab/emulator.sh")"; do "$tool" --version; done
+	cd "$ROOT"
+	git ls-files -z lab "bases/$BASE/sparse" "bases/$BASE/checkpatch-known" "bases/$BASE/tests.list" \
+		':!*.md' ':!lab/demo' ':!lab/bench' ':!lab/fuzz' ':!lab/model' | xargs -0 sha256sum
+}
+
+key() { printf '%s\n' "$ENVIRONMENT" "$@" | sha256sum | cut -c1-32; }
+
+# remembered KEY NAME: what passed before passes again, and says so.
+remembered() {
+	local passed skipped when
+	[ -z "${AGAIN:-}" ] && [ -f "$PROVED/$1" ] || return
+	read -r passed skipped when <"$PROVED/$1"
+	PASSED=$((PASSED + passed)) SKIPPED=$((SKIPPED + skipped))
+	printf 'ok       %s: %d results of %s, when all was the same\n' "$2" "$passed" "$when"
+}
+
+# remember KEY FAILED PASSED SKIPPED: what has come to these numbers, unless something failed.
+remember() {
+	[ "$FAILED" -eq "$2" ] || return 0
+	mkdir -p "$PROVED"
+	echo "$((PASSED - $3)) $((SKIPPED - $4)) $(date '+%F %R')" >"$PROVED/$1"
+}
+
+# once NAME LOG COMMAND...: a verdict on the last commit.
+once() {
+	local k failed=$FAILED passed=$PASSED skipped=$SKIPPED
+	k=$(key "$1" "$(tree_of HEAD)")
+	if remembered "$k" "$1"; then return; fi
+	verdict "$@"
+	remember "$k" "$failed" "$passed" "$skipped"
+}
+
+wanted() { [ ${#only[@]} -eq 0 ] || [[ " ${only[*]} " == *" $1 "* ]]; }
+
 check_commit() {
-	local patch=$1 n before
+	local patch=$1 n k before failed passed skipped
 	n=$(basename "$patch" | cut -c1-4)
 	info "$(basename "$patch")"
 	if ! am "$patch"; then
@@ -118,6 +188,11 @@ check_commit() {
 		exit 1
 	fi
 	pass "$n git am"
+	configure
+	if ! wanted "$n"; then return; fi
+	failed=$FAILED passed=$PASSED skipped=$SKIPPED
+	k=$(key "$n" "$(tree_of HEAD^)" "$(tree_of HEAD)" "$(sed 1d "$patch")" "$(tests_of "$n")")
+	if remembered "$k" "$n"; then return; fi
 	verdict "$n checkpatch --strict" "$LOG/$n-checkpatch.log" checkpatch "$TREE" "$LOG/$n-checkpatch.log" "$patch"
 	before=$FAILED
 	verdict "$n builds" "$LOG/$n-build.log" build "$LOG/$n-build.log"
@@ -130,6 +205,7 @@ check_commit() {
 		verdict "$n boots, and its tests pass" "$LOG/$n-boots.log" boots "$n" "$LOG/$n-boots.log"
 		count "$LOG/$n-boots.log"
 	fi
+	remember "$k" "$failed" "$passed" "$skipped"
 }
 
 # variant NAME OPTION...: the final state with options of KVM off; the objects of KVM are enough.
@@ -170,30 +246,34 @@ variant_32() {
 
 same_tree() { kgit -C "$TREE" diff --stat --exit-code "$built" HEAD >"$1"; }
 
-need git gcc make perl sparse
+need git gcc make perl sparse rsync
 need_base
 need_disk 6 "$OUT"
 lock "series-check-$BASE"
 mkdir -p "$LOG"
+ENVIRONMENT=$(environment | sha256sum)
 [ -f "$SERIES/0000-cover-letter.patch" ] || die "no series there" "Run 'make series BASE=$BASE' first."
 if grep -q '\*\*\*.*HERE \*\*\*' "$SERIES/0000-cover-letter.patch"; then fail "cover letter"; else pass "cover letter"; fi
 
 # What make built, as of now: a tree object is the same in every repository, but the copy needs ours to show a difference.
 built=$(kgit -C "$OURS" rev-parse 'HEAD^{tree}')
 fresh_copy
-echo "$OURS/.git/objects" >"$TREE/.git/objects/info/alternates"
 mapfile -t files < <(base_files)
 stock_warnings "$TREE" "${files[@]}" >"$LOG/stock"
 for patch in "$SERIES"/0*[1-9]*.patch; do
 	check_commit "$patch"
 done
+if [ ${#only[@]} -gt 0 ]; then
+	totals
+	exit
+fi
 verdict "the tree is the one that make built" "$LOG/diff.log" same_tree "$LOG/diff.log"
 
 cp "$TREE/.config" "$LOG/config"
-verdict "builds without CONFIG_KVM_XEN" "$LOG/variant.log" variant "no Xen" KVM_XEN
-verdict "builds without CONFIG_KVM_HYPERV" "$LOG/variant.log" variant "no Hyper-V" KVM_HYPERV
-verdict "builds without both" "$LOG/variant.log" variant "no Xen, no Hyper-V" KVM_XEN KVM_HYPERV
-verdict "links into the kernel" "$LOG/variant.log" variant_built_in
-verdict "builds for a 32-bit host" "$LOG/variant.log" variant_32
+once "builds without CONFIG_KVM_XEN" "$LOG/variant.log" variant "no Xen" KVM_XEN
+once "builds without CONFIG_KVM_HYPERV" "$LOG/variant.log" variant "no Hyper-V" KVM_HYPERV
+once "builds without both" "$LOG/variant.log" variant "no Xen, no Hyper-V" KVM_XEN KVM_HYPERV
+once "links into the kernel" "$LOG/variant.log" variant_built_in
+once "builds for a 32-bit host" "$LOG/variant.log" variant_32
 rm -rf "$TREE"
 totals
