@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the series for a base as git commits on top of the commit "base", and check them out in out/BASE/ours.
 
-    lab/apply.py BASE [-v] [--strict]
+    lab/apply.py BASE [-v] [--strict]           SUITE=NAME: on the base as that suite of Debian has it, in out/BASE-SUITE
 
 Each directory series/NNNN-name is one commit: `message`, and `apply` with one action a line (series/README tells which).
 The same input gives the same commits. Whatever has no effect or does not fit stops the run and is named. -v tells what
@@ -30,6 +30,7 @@ OUT = ROOT / 'out'
 VMM = os.environ.get('VMM', '')
 HOME = ROOT / 'vmm' / VMM if VMM else ROOT
 TREES = OUT / VMM
+SUITE = os.environ.get('SUITE', '')
 DATE = 1767225600  # a fixed date, so that the same input gives the same hashes
 GIT_ENV = dict(os.environ, GIT_CONFIG_GLOBAL='/dev/null', GIT_CONFIG_SYSTEM='/dev/null', GIT_CONFIG_NOSYSTEM='1')
 for leftover in ('GIT_DIR', 'GIT_WORK_TREE', 'GIT_INDEX_FILE', 'GIT_OBJECT_DIRECTORY'):
@@ -418,26 +419,27 @@ def unused(series):
 def main(arguments):
     verbose, strict = '-v' in arguments, '--strict' in arguments
     base = next((a for a in arguments if not a.startswith('-')), os.environ.get('BASE', '7.3'))
-    stock, ours = TREES / base / 'stock', TREES / base / 'ours'
+    name = f'{base}-{SUITE}' if SUITE else base
+    stock, ours = TREES / name / 'stock', TREES / name / 'ours'
     if not (HOME / 'bases' / base / 'base').exists():
         raise Stop(f'unknown BASE={base}; known: ' + ' '.join(sorted(p.name for p in (HOME / 'bases').iterdir())))
     if not (stock / '.git' / 'base.txt').exists():
         raise Stop(f"the base is not there yet: run 'make fetch BASE={base}' first")
     if not shutil.which('spatch'):
         raise Stop("missing tool: spatch; 'make setup' as root installs it")
-    with open(OUT / f'.lock.apply-{VMM}{base}', 'w') as lock:
+    with open(OUT / f'.lock.apply-{VMM}{name}', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         copy_tree(stock, ours)
         series = Series(base, ours)
         stream = series.stream()
         changed = check_out(ours, stream)
         (OUT / 'logs').mkdir(exist_ok=True)
-        (OUT / 'logs' / f'apply-{VMM}{base}.log').write_text('\n'.join(series.report) + '\n')
+        (OUT / 'logs' / f'apply-{VMM}{name}.log').write_text('\n'.join(series.report) + '\n')
     if strict and unused(series):
         raise Stop('in no commit of the series: ' + ' '.join(unused(series)))
     if verbose:
         print('\n'.join(series.report))
-    say(f'{len(series.commits)} commits on {base}, {"checked out" if changed else "nothing changed"}')
+    say(f'{len(series.commits)} commits on {name}, {"checked out" if changed else "nothing changed"}')
 
 
 if __name__ == '__main__':

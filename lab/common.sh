@@ -15,7 +15,8 @@ JOBS=${JOBS:-$(nproc)}
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 # What is ported to bases and exported as a series: the kernel's part, or with VMM=NAME what makes a VMM use it.
-WORKDIR=$OUT/${VMM:+$VMM/}$BASE
+# SUITE=trixie-security: the base as that suite of Debian has it, in trees of its own; fetch.sh, apply.py, packaging/.
+WORKDIR=$OUT/${VMM:+$VMM/}$BASE${SUITE:+-$SUITE}
 # TREES: a pair of trees that is built with another configuration (lab/bench/build.sh, lab/sanitize.sh).
 TREES=${TREES:-$WORKDIR}
 STOCK=$TREES/stock

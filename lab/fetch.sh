@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Fetch the base: the source that bases/$BASE/base names, a kernel's from a binary package of Debian, a VMM's from its
 # source package with Debian's patches, or the tree that KERNEL=/path names, as the git repository
-# out/$BASE/stock with one commit, tagged "base". Does nothing when that is there. Whatever breaks on the way, the next
-# run starts over from the last thing that is whole: the tree appears under its name only when it is complete.
+# out/$BASE/stock with one commit, tagged "base". SUITE=NAME: the newest that this suite has, in out/$BASE-$SUITE. Does nothing when
+# that is there. Whatever breaks on the way, the next run starts over from the last thing that is whole: the tree appears under its
+# name only when it is complete.
 # OTHERS=yes: whoever calls has another base to try (lab/available.sh); a package that is nowhere is one line and status 3.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/mirrors.sh"
 
-SUITE='' PACKAGE='' KIND='' VERSION='' SHA256='' SOURCE=''
+OTHER_SUITE=${SUITE:-} PACKAGE='' KIND='' VERSION='' SHA256='' SOURCE=''
 DL=$WORKDIR/dl
 TMP=$STOCK.tmp
 APT=$WORKDIR/apt
@@ -48,7 +49,7 @@ newest_source() { { private_apt apt-cache showsrc "$PACKAGE" 2>/dev/null || true
 find_tested() {
 	local deb place
 	VERSION=$(of_base tested) SHA256=$(of_base sha256)
-	[ -n "$VERSION" ] || return 1
+	[ -n "$VERSION" ] && [ -z "$OTHER_SUITE" ] || return 1
 	deb=$DL/${PACKAGE}_${VERSION}.deb
 	mkdir -p "$DL" "$APT/lists/partial" "$APT/cache/archives/partial"
 	if good_deb "$deb"; then return; fi
@@ -198,7 +199,7 @@ need git make tar
 [ -n "$KERNEL" ] || command -v apt-get >/dev/null ||
 	die "no apt-get here, so the base's source cannot be fetched" "$(own_tree_hint)"
 [ -n "$KERNEL" ] || need xz dpkg apt-cache sha256sum
-SUITE=$(of_base suite) PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
+SUITE=${OTHER_SUITE:-$(of_base suite)} PACKAGE=$(sed -nE 's/^(package|source)=//p' "$BASEDIR/base")
 if grep -q '^source=' "$BASEDIR/base"; then KIND="deb-src"; else KIND="deb"; fi
 rm -rf "$TMP" "$TMP.deb" "$STOCK"
 need_disk 4 "$OUT"

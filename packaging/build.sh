@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Build the Debian packages for a release, in its root: packaging/build.sh RELEASE; out/deb/RELEASE-packages/*.deb
 #
-# The source package has, for each base of packaging/releases, KVM with the series, and is built against the headers of all kernels
-# of the release that are of that very version. FLAVOURS=amd64: of these flavours only.
+# The source package has, for each base of packaging/releases, KVM with the series, as the newest source of the base is that the
+# release has, and is built against the headers of the kernels of that very version. FLAVOURS=amd64: of these flavours only.
 set -euo pipefail
 . "$(dirname "$0")/../lab/common.sh"
 . "$(dirname "$0")/inside.sh"
@@ -14,18 +14,49 @@ VERSION=1.0-1~$RELEASE
 
 field() { awk -v r="$RELEASE" -v n="$1" '$1 == r { print $(NF - n) }' "$ROOT/packaging/releases" | tr , ' '; }
 
-# kernels: base, version of its source, kernel, the package that has its modules, that package's version
+# newest BASE: the version of the base's source that the release has, and the suite that has it. Those of others may lag behind.
+newest() {
+	inside "$ROOTDIR" apt-cache madison "linux-source-$1" |
+		awk -F ' *[|] *' 'NR == 1 { split($3, from, " "); sub("/.*", "", from[2]); print $2, from[2] }'
+}
+
+# recorded FIELD BASE [SUITE]: of that tree, if it is there.
+recorded() { sed -n "s/^$1: //p" "$OUT/$2${3:+-$3}/base.txt" 2>/dev/null || true; }
+
+# The laboratory's tree of the base, where it is of that version or the suite is the base's own; else one of the release's.
+declare -A SUITES
+prepare() {
+	local base=$1 version suite
+	read -r version suite < <(newest "$base") || true
+	[ -n "$suite" ] || die "$RELEASE has no linux-source-$base"
+	if [ "$KERNEL" ] || [ "$(recorded version "$base")" = "$version" ] ||
+		{ [ ! -f "$OUT/$base/base.txt" ] && grep -qx "suite=$suite" "$ROOT/bases/$base/base"; }; then
+		suite=
+	elif [ "$(recorded version "$base" "$suite")" != "$version" ]; then
+		rm -rf "$OUT/$base-$suite"
+	fi
+	SUITES[$base]=$suite
+	SUITE=$suite BASE=$base "$ROOT/lab/fetch.sh"
+	SUITE=$suite "$ROOT/lab/apply.py" "$base"
+}
+
+# kernels: base, version of its source, kernel, the package that has its modules, that package's version. A kernel is built of the
+# very source package; the same upstream version may have other patches in another one.
 kernels() {
-	local base version flavour kernel owner
+	local base source version flavour kernel owner exact
 	for base in $(field 1); do
-		version=$(sed -n 's/^kernel: //p' "$OUT/$base/base.txt")
+		source=$(recorded version "$base" "${SUITES[$base]}")
+		version=$(recorded kernel "$base" "${SUITES[$base]}")
 		for flavour in ${FLAVOURS:-$(field 0)}; do
 			kernel=$(inside "$ROOTDIR" apt-cache search --names-only "^linux-headers-${version//./\\.}\\+deb[0-9.]+-$flavour\$" |
 				sed 's/^linux-headers-//; s/ .*//' | sort -V | tail -n 1)
 			[ -n "$kernel" ] || { warn "$RELEASE has no kernel $version of flavour $flavour"; continue; }
 			owner=linux-modules-$kernel
 			inside "$ROOTDIR" apt-cache show "$owner" >/dev/null 2>&1 || owner=linux-image-$kernel
-			echo "$base $version $kernel $owner $(inside "$ROOTDIR" apt-cache show "$owner" | sed -n 's/^Version: //p' | head -n 1)"
+			exact=$(inside "$ROOTDIR" apt-cache show "$owner" | sed -n 's/^Version: //p' | head -n 1)
+			[ "$KERNEL" ] || [ "$exact" = "$source" ] ||
+				{ warn "$kernel is of $exact, and the source is $source: no package for it"; continue; }
+			echo "$base $version $kernel $owner $exact"
 		done
 	done
 }
@@ -47,7 +78,7 @@ fill() {
 	shift
 	text=$(cat "$file"; echo .)
 	while [ $# -gt 0 ]; do
-		text=${text//@$1@/$2}
+		text=${text//@$1@/"$2"}
 		shift 2
 	done
 	printf '%s' "${text%.}"
@@ -64,9 +95,9 @@ assemble() {
 	[ -s "$d/kernels.full" ] || die "no kernel of $RELEASE is of a version that there is a base of"
 	cut -d ' ' -f 2,3 "$d/kernels.full" | awk '{ print $2, $1 }' >"$d/kernels"
 	while read -r base version; do
-		BASE=$base "$ROOT/packaging/source.sh" "$SOURCE/source/$version"
+		SUITE=${SUITES[$base]} BASE=$base "$ROOT/packaging/source.sh" "$SOURCE/source/$version"
 	done < <(cut -d ' ' -f 1,2 "$d/kernels.full" | sort -u)
-	versions=$(cut -d ' ' -f 2 "$d/kernels.full" | sort -u | paste -sd ' ')
+	versions=$(cut -d ' ' -f 2 "$d/kernels.full" | sort -Vu | paste -sd ' ')
 	fill "$d/control.in" MAINTAINER "$(maintainer)" VERSIONS "$versions" >"$d/control"
 	fill "$d/kvmclock-dkms.postinst.in" VERSIONS "$versions" >"$d/kvmclock-dkms.postinst"
 	sed -i "s/@VERSIONS@/$(sed 's/\./\\\\./g; s/ /|/g' <<<"$versions")/" "$d/kvmclock-dkms.dkms"
@@ -85,7 +116,7 @@ assemble() {
 	END
 }
 
-# What went into the packages that are there.
+# What goes into the packages.
 inputs() { (cd "$SOURCE" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); }
 
 [ -d "$ROOTDIR" ] || die "no root of $RELEASE" "Run 'packaging/root.sh $RELEASE' first."
@@ -93,15 +124,14 @@ need rsync
 lock "deb-$RELEASE"
 SOURCE=$ROOTDIR/build/kvmclock
 for base in $(field 1); do
-	BASE=$base "$ROOT/lab/fetch.sh"
-	"$ROOT/lab/apply.py" "$base"
+	prepare "$base"
 done
 assemble
-if [ -f "$RESULT/.inputs" ] && cmp -s <(inputs) "$RESULT/.inputs"; then
+inputs >"$ROOTDIR/build/inputs"
+if cmp -s "$ROOTDIR/build/inputs" "$RESULT/.inputs"; then
 	info "the packages for $RELEASE are built"
 	exit 0
 fi
-inputs >"$ROOTDIR/build/inputs"
 headers
 rm -f "$ROOTDIR"/build/*.deb
 run "packages for $RELEASE, $(wc -l <"$SOURCE/debian/kernels") kernels" "$LOGS/deb-$RELEASE.log" \

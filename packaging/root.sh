@@ -2,7 +2,8 @@
 # A root of a Debian release, out/deb/RELEASE, with what builds, checks and installs packages there: packaging/root.sh RELEASE
 #
 # Kernel modules are built in it because the kernel's own build tools, which are part of the headers' package, need that
-# release's libc and compiler. Made once; the next run takes it as it is, and a half-finished one is made anew.
+# release's libc and compiler. Made once; the next run takes it as it is, with package lists that are a day old at most, and a
+# half-finished one is made anew.
 set -euo pipefail
 . "$(dirname "$0")/../lab/common.sh"
 . "$(dirname "$0")/../lab/mirrors.sh"
@@ -28,12 +29,23 @@ policy() {
 	chmod 755 "$1/usr/sbin/policy-rc.d"
 }
 
+# What a kernel or its source is today is in the package lists; without a network, the last ones are better than nothing.
+refresh() {
+	[ -z "$(find "$ROOTDIR/var/lib/apt/lists" -maxdepth 0 -mmin -1440)" ] || return 0
+	try "package lists of Debian $RELEASE" "$LOGS/deb-root-update.log" inside "$ROOTDIR" apt-get -q update ||
+		{ warn "cannot update the package lists of $RELEASE: they are as old as they are (log: $LOGS/deb-root-update.log)"; return 0; }
+	touch "$ROOTDIR/var/lib/apt/lists"
+}
+
 grep -q "^${RELEASE}[[:space:]]" "$ROOT/packaging/releases" || die "unknown release $RELEASE" "Known: packaging/releases"
 [ "$(id -u)" -eq 0 ] || die "only root can make a root of Debian $RELEASE"
 need debootstrap
 mkdir -p "$OUT/deb"
 lock "root-$RELEASE"
-[ ! -d "$ROOTDIR" ] || exit 0
+if [ -d "$ROOTDIR" ]; then
+	refresh
+	exit 0
+fi
 need_disk 6 "$OUT"
 rm -rf "$ROOTDIR.tmp"
 sources >"$OUT/deb/sources.$RELEASE"
