@@ -10,7 +10,8 @@ set -euo pipefail
 RELEASE=$1
 ROOTDIR=$OUT/deb/$RELEASE
 RESULT=$OUT/deb/$RELEASE-packages
-VERSION=1.0-1~$RELEASE
+UPSTREAM=$("$ROOT/packaging/version.sh")
+VERSION=$UPSTREAM-1~$RELEASE
 
 field() { awk -v r="$RELEASE" -v n="$1" '$1 == r { print $(NF - n) }' "$ROOT/packaging/releases" | tr , ' '; }
 
@@ -95,10 +96,12 @@ assemble() {
 	[ -s "$d/kernels.full" ] || die "no kernel of $RELEASE is of a version that there is a base of"
 	cut -d ' ' -f 2,3 "$d/kernels.full" | awk '{ print $2, $1 }' >"$d/kernels"
 	while read -r base version; do
-		SUITE=${SUITES[$base]} BASE=$base "$ROOT/packaging/source.sh" "$SOURCE/source/$version"
+		SUITE=${SUITES[$base]} BASE=$base "$ROOT/packaging/source.sh" "$SOURCE/source/$version" "$UPSTREAM"
 	done < <(cut -d ' ' -f 1,2 "$d/kernels.full" | sort -u)
 	versions=$(cut -d ' ' -f 2 "$d/kernels.full" | sort -Vu | paste -sd ' ')
+	echo "$UPSTREAM" >"$d/upstream"
 	fill "$d/control.in" MAINTAINER "$(maintainer)" VERSIONS "$versions" >"$d/control"
+	fill "$d/kvmclock-dkms.install.in" VERSION "$UPSTREAM" >"$d/kvmclock-dkms.install"
 	fill "$d/kvmclock-dkms.postinst.in" VERSIONS "$versions" >"$d/kvmclock-dkms.postinst"
 	sed -i "s/@VERSIONS@/$(sed 's/\./\\\\./g; s/ /|/g' <<<"$versions")/" "$d/kvmclock-dkms.dkms"
 	while read -r _ _ kernel owner exact; do
@@ -140,5 +143,6 @@ rm -rf "$RESULT"
 mkdir -p "$RESULT"
 mv "$ROOTDIR"/build/*.deb "$RESULT/"
 cp "$SOURCE/debian/kernels.full" "$RESULT/kernels"
+cp "$SOURCE/debian/upstream" "$RESULT/version"
 mv "$ROOTDIR/build/inputs" "$RESULT/.inputs"
 info "$(find "$RESULT" -name '*.deb' | wc -l) packages in ${RESULT#"$ROOT"/}"

@@ -77,6 +77,8 @@ without_kvm_loaded() {
 
 upgrade() { again "$1" && install /tmp/again.deb && in_copy dpkg-query -W "$2" | grep '\.1$'; }
 
+version_of_kvm() { [ "$(in_copy modinfo -k "$1" -F version kvm)" = "kvmclock-$VERSION" ]; }
+
 # says TEXT COMMAND...: it works, and says that.
 says() {
 	local text=$1 said
@@ -102,6 +104,7 @@ try_modules() {
 	verdict "$kernel: Debian's KVM without the package" is_debians "$kernel"
 	verdict "$package: installs" install "$(deb "$package")"
 	verdict "$package: our KVM with the package" is_ours "$kernel"
+	verdict "$package: the modules' version is the package's" version_of_kvm "$kernel"
 	verdict "$kernel: Debian's kvmgt has no symbol of ours to load on" kvmgt_refuses "$kernel"
 	keep_modules "$kernel"
 	with_kvm_loaded "$kernel"
@@ -135,7 +138,7 @@ try_dkms() {
 	verdict "kvmclock-dkms: installs, and says that it is not for $other" says "kvmclock: not for $other, which keeps its own KVM" \
 		install "linux-headers-$kernel" "$(deb kvmclock-dkms)"
 	verdict "kvmclock-dkms: refuses to be built for $other" refuses_dkms "$other"
-	verdict "kvmclock-dkms: builds for $kernel" in_copy dkms install -m kvmclock -v 1.0 -k "$kernel"
+	verdict "kvmclock-dkms: builds for $kernel" in_copy dkms install -m kvmclock -v "$VERSION" -k "$kernel"
 	verdict "kvmclock-dkms: our KVM" is_ours "$kernel"
 	verdict "kvmclock-dkms: headers that are missing are named" says "kvmclock: not for $kernel: its headers are missing" \
 		without_headers "$kernel"
@@ -143,7 +146,7 @@ try_dkms() {
 	verdict "kvmclock-dkms: Debian's KVM again" is_debians "$kernel"
 }
 
-refuses_dkms() { ! in_copy dkms install -m kvmclock -v 1.0 -k "$1" && [ ! -d "$COPY/lib/modules/$1/updates" ]; }
+refuses_dkms() { ! in_copy dkms install -m kvmclock -v "$VERSION" -k "$1" && [ ! -d "$COPY/lib/modules/$1/updates" ]; }
 
 without_headers() { remove "linux-headers-$1" && in_copy dpkg-reconfigure kvmclock-dkms; }
 
@@ -188,16 +191,18 @@ boot() {
 	count env RESULTS="$WORK/results" BASE="$base" python3 -B "$ROOT/lab/report.py" check "$run"
 }
 
-[ -f "$PACKAGES/kernels" ] || die "no packages for $RELEASE" "Run 'make deb' first."
+[ -f "$PACKAGES/version" ] || die "no packages for $RELEASE" "Run 'make deb' first."
 while read -r base _; do
 	[ -d "$OUT/$base/selftests" ] || die "the selftests of $base are not built" "Run 'packaging/selftests.sh $RELEASE' first."
 done <"$PACKAGES/kernels"
 [ "$(id -u)" -eq 0 ] || die "only root can try packages"
 need unshare
+VERSION=$(cat "$PACKAGES/version")
 lock "check-deb-$RELEASE"
 mkdir -p "$LOG" "$WORK"
 COPY=$WORK/root
 fresh_copy
+verdict "versions grow" "$ROOT/packaging/test.sh"
 verdict "lintian finds no error" in_copy sh -c 'lintian --allow-root --fail-on error --suppress-tags bogus-mail-host /packages/*.deb'
 try_tool
 last=

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a build of KVM outside of the kernel's tree needs of out/BASE/ours: packaging/source.sh DIRECTORY
+# What a build of KVM outside of the kernel's tree needs of out/BASE/ours: packaging/source.sh DIRECTORY VERSION
 set -euo pipefail
 . "$(dirname "$0")/../lab/common.sh"
 
@@ -32,7 +32,7 @@ makefile() {
 versions() {
 	local file
 	grep -rl '^MODULE_LICENSE' "$1" | while read -r file; do
-		echo 'MODULE_VERSION("kvmclock-1.0");' >>"$file"
+		echo "MODULE_VERSION(\"kvmclock-$2\");" >>"$file"
 	done
 }
 
@@ -42,4 +42,4 @@ mkdir -p "$1"
 copy "$1"
 makefile "$1/arch/x86/kvm/Makefile" >"$1/Makefile.new"
 mv "$1/Makefile.new" "$1/arch/x86/kvm/Makefile"
-versions "$1"
+versions "$1" "$2"
