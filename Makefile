@@ -9,6 +9,7 @@
 #   AGAIN=yes              'make series-check' also of what passed before, when all was the same
 #   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
 #   RELEASE=trixie         which Debian 'make deb' builds for (packaging/releases)
+#   MODULE_KEY=, MODULE_CERT=   what 'make deb' signs modules with (packaging/README.md)
 #   QEMU=7.2|10.0          which QEMU 'make qemu' builds, and 'make check-qemu' runs (vmm/qemu/bases/)
 #   VMM=qemu               the series for QEMU (vmm/qemu/) in place of the kernel's: make series, series-check, apply, fetch
 #   DURATION=120           how long 'make stress' runs each phase, in seconds of the emulated host

@@ -3,6 +3,7 @@
 #
 # The source package has, for each base of packaging/releases, KVM with the series, as the newest source of the base is that the
 # release has, and is built against the headers of the kernels of that very version. FLAVOURS=amd64: of these flavours only.
+# MODULE_KEY=FILE.key MODULE_CERT=FILE.der: modules signed with that key.
 set -euo pipefail
 . "$(dirname "$0")/../lab/common.sh"
 . "$(dirname "$0")/inside.sh"
@@ -12,6 +13,7 @@ ROOTDIR=$OUT/deb/$RELEASE
 RESULT=$OUT/deb/$RELEASE-packages
 UPSTREAM=$("$ROOT/packaging/version.sh")
 VERSION=$UPSTREAM-1~$RELEASE
+SIGN=$ROOTDIR/build/sign
 
 field() { awk -v r="$RELEASE" -v n="$1" '$1 == r { print $(NF - n) }' "$ROOT/packaging/releases" | tr , ' '; }
 
@@ -85,8 +87,27 @@ fill() {
 	printf '%s' "${text%.}"
 }
 
+# The certificate's fingerprint, for the package to ask whether it is enrolled.
+signer() {
+	[ -z "${MODULE_CERT:-}" ] || openssl x509 -inform der -in "$MODULE_CERT" -noout -fingerprint -sha1 | sed 's/.*=//'
+}
+
+# signing COMMAND...: with the key in the root for as long as it runs, outside of the source.
+signing() {
+	local rc=0
+	rm -rf "$SIGN"
+	if [ "${MODULE_KEY:-}" ]; then
+		install -D -m 600 "$MODULE_KEY" "$SIGN/key"
+		install -m 644 "$MODULE_CERT" "$SIGN/cert"
+		trap 'rm -rf "$SIGN"' EXIT
+	fi
+	"$@" || rc=$?
+	rm -rf "$SIGN"
+	return $rc
+}
+
 assemble() {
-	local base version kernel owner exact versions d=$SOURCE/debian
+	local base version kernel owner exact versions secure_boot d=$SOURCE/debian
 	rm -rf "$SOURCE"
 	mkdir -p "$SOURCE"
 	cp -r "$ROOT/packaging/debian" "$d"
@@ -99,17 +120,24 @@ assemble() {
 		SUITE=${SUITES[$base]} BASE=$base "$ROOT/packaging/source.sh" "$SOURCE/source/$version" "$UPSTREAM"
 	done < <(cut -d ' ' -f 1,2 "$d/kernels.full" | sort -u)
 	versions=$(cut -d ' ' -f 2 "$d/kernels.full" | sort -Vu | paste -sd ' ')
+	secure_boot=$(sed '1,/^$/d' "$ROOT/packaging/secure-boot.sh")
 	echo "$UPSTREAM" >"$d/upstream"
+	signer >"$d/signer"
 	fill "$d/control.in" MAINTAINER "$(maintainer)" VERSIONS "$versions" >"$d/control"
 	fill "$d/kvmclock-dkms.install.in" VERSION "$UPSTREAM" >"$d/kvmclock-dkms.install"
+	fill "$d/kvmclock-dkms.preinst.in" SECURE_BOOT "$secure_boot" >"$d/kvmclock-dkms.preinst"
+	cp "$d/modules.README.Debian" "$d/kvmclock-dkms.README.Debian"
 	fill "$d/kvmclock-dkms.postinst.in" VERSIONS "$versions" >"$d/kvmclock-dkms.postinst"
 	sed -i "s/@VERSIONS@/$(sed 's/\./\\\\./g; s/ /|/g' <<<"$versions")/" "$d/kvmclock-dkms.dkms"
 	while read -r _ _ kernel owner exact; do
 		fill "$d/modules.in" KERNEL "$kernel" OWNER "$owner" VERSION "$exact" >>"$d/control"
+		fill "$d/modules.preinst.in" KERNEL "$kernel" SIGNER "$(cat "$d/signer")" SECURE_BOOT "$secure_boot" \
+			>"$d/kvmclock-modules-$kernel.preinst"
+		cp "$d/modules.README.Debian" "$d/kvmclock-modules-$kernel.README.Debian"
 		fill "$d/modules.maintscript.in" KERNEL "$kernel" WHAT 'This one is' >"$d/kvmclock-modules-$kernel.postinst"
 		fill "$d/modules.maintscript.in" KERNEL "$kernel" WHAT "Debian's is" >"$d/kvmclock-modules-$kernel.postrm"
 	done <"$d/kernels.full"
-	rm "$d"/*.in
+	rm -f "$d"/*.in "$d"/modules.*
 	cat >"$d/changelog" <<-END
 		kvmclock ($VERSION) $RELEASE; urgency=medium
 
@@ -124,6 +152,12 @@ inputs() { (cd "$SOURCE" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0
 
 [ -d "$ROOTDIR" ] || die "no root of $RELEASE" "Run 'packaging/root.sh $RELEASE' first."
 need rsync
+if [ "${MODULE_KEY:-}${MODULE_CERT:-}" ]; then
+	need openssl
+	for file in "${MODULE_KEY:-}" "${MODULE_CERT:-}"; do
+		[ -f "$file" ] || die "no file '$file'" "MODULE_KEY and MODULE_CERT: a key, and its certificate in DER"
+	done
+fi
 lock "deb-$RELEASE"
 SOURCE=$ROOTDIR/build/kvmclock
 for base in $(field 1); do
@@ -138,7 +172,7 @@ fi
 headers
 rm -f "$ROOTDIR"/build/*.deb
 run "packages for $RELEASE, $(wc -l <"$SOURCE/debian/kernels") kernels" "$LOGS/deb-$RELEASE.log" \
-	inside "$ROOTDIR" sh -c "cd /build/kvmclock && DEB_BUILD_OPTIONS='parallel=$JOBS noddebs' dpkg-buildpackage -b -uc -us"
+	signing inside "$ROOTDIR" sh -c "cd /build/kvmclock && DEB_BUILD_OPTIONS='parallel=$JOBS noddebs' dpkg-buildpackage -b -uc -us"
 rm -rf "$RESULT"
 mkdir -p "$RESULT"
 mv "$ROOTDIR"/build/*.deb "$RESULT/"

@@ -3,7 +3,7 @@
 #
 #   - lintian finds no error
 #   - in a copy of the release's root: a kernel's modules are installed, upgraded, removed, with KVM loaded; DKMS builds for the
-#     kernel that it is for, and says why not for others
+#     kernel that it is for, and says why not for others; with Secure Boot, neither is installed
 #   - Debian's binary kernel boots in the emulated AMD host, with Debian's KVM and with ours in one boot: the selftests fail on
 #     the one as they must and pass on the other, and no module of one loads on the other
 #
@@ -17,6 +17,7 @@ PACKAGES=$OUT/deb/$RELEASE-packages
 WORK=$OUT/deb/$RELEASE-check
 LOG=$LOGS/check-deb
 LOADED='kvmclock: KVM is loaded'
+REFUSED='kvmclock: not installed, because this machine would be without KVM: Secure Boot is on'
 
 # A copy of the root that costs nothing, in a mount namespace of its own: whatever is done to it is gone afterwards.
 [ "${IN_COPY:-}" ] || IN_COPY=1 exec unshare --mount --propagation private "$0" "$@"
@@ -77,7 +78,24 @@ without_kvm_loaded() {
 
 upgrade() { again "$1" && install /tmp/again.deb && in_copy dpkg-query -W "$2" | grep '\.1$'; }
 
+# What the firmware of a machine with Secure Boot tells.
+with_secure_boot() {
+	mkdir -p "$COPY/sys/firmware/efi/efivars"
+	printf '\6\0\0\0\1' >"$COPY/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+}
+
+without_secure_boot() { rm -r "$COPY/sys/firmware"; }
+
 version_of_kvm() { [ "$(in_copy modinfo -k "$1" -F version kvm)" = "kvmclock-$VERSION" ]; }
+
+# fails TEXT COMMAND...: it does not work, and says that.
+fails() {
+	local text=$1 said
+	shift
+	if said=$("$@" 2>&1); then echo "$said"; return 1; fi
+	echo "$said"
+	grep -qF "$text" <<<"$said"
+}
 
 # says TEXT COMMAND...: it works, and says that.
 says() {
@@ -102,6 +120,10 @@ try_modules() {
 	local kernel=$1 package=kvmclock-modules-$1
 	verdict "$kernel: Debian's kernel is installed" install "linux-image-$kernel"
 	verdict "$kernel: Debian's KVM without the package" is_debians "$kernel"
+	with_secure_boot
+	verdict "$package: with Secure Boot, says why it is not installed" fails "$REFUSED" install "$(deb "$package")"
+	verdict "$kernel: with Secure Boot, Debian's KVM stays" is_debians "$kernel"
+	without_secure_boot
 	verdict "$package: installs" install "$(deb "$package")"
 	verdict "$package: our KVM with the package" is_ours "$kernel"
 	verdict "$package: the modules' version is the package's" version_of_kvm "$kernel"
@@ -135,6 +157,10 @@ try_dkms() {
 	local kernel=$1 other=6.1.0-1-amd64
 	install "linux-image-$kernel" >/dev/null 2>&1
 	mkdir -p "$COPY/lib/modules/$other"
+	with_secure_boot
+	verdict "kvmclock-dkms: with Secure Boot, says why it is not installed" fails "$REFUSED" \
+		install "linux-headers-$kernel" "$(deb kvmclock-dkms)"
+	without_secure_boot
 	verdict "kvmclock-dkms: installs, and says that it is not for $other" says "kvmclock: not for $other, which keeps its own KVM" \
 		install "linux-headers-$kernel" "$(deb kvmclock-dkms)"
 	verdict "kvmclock-dkms: refuses to be built for $other" refuses_dkms "$other"
@@ -202,7 +228,7 @@ lock "check-deb-$RELEASE"
 mkdir -p "$LOG" "$WORK"
 COPY=$WORK/root
 fresh_copy
-verdict "versions grow" "$ROOT/packaging/test.sh"
+verdict "versions grow; modules that would not load are refused" "$ROOT/packaging/test.sh"
 verdict "lintian finds no error" in_copy sh -c 'lintian --allow-root --fail-on error --suppress-tags bogus-mail-host /packages/*.deb'
 try_tool
 last=
