@@ -87,6 +87,23 @@ fill() {
 	printf '%s' "${text%.}"
 }
 
+# Which licence a file of the tool's is under is in its first lines.
+library_files() {
+	git -C "$ROOT" grep -lE 'SPDX-License-Identifier: .*LGPL-2.1' -- tools/kvm/kvmclock | sed '2,$s/^/ /'
+}
+
+# A licence's text as a field of debian/copyright has it.
+licence() { sed -e 's/^$/./' -e 's/^/ /' "$ROOT/LICENSES/$1.txt"; }
+
+# What programs need of the library that use one of its symbols. No version of it was released: what they were built with, or newer.
+symbols() {
+	printf 'libkvmclock.so.1 libkvmclock1 #MINVER#\n* Build-Depends-Package: libkvmclock-dev\n'
+	awk -v version="$UPSTREAM" '
+		/ \{$/ { node = $1; print " " node "@" node, version }
+		/^\t\t[a-z_0-9]+;$/ { sub(";", "", $1); print " " $1 "@" node, version }
+	' "$ROOT/tools/kvm/kvmclock/libkvmclock.map"
+}
+
 # The certificate's fingerprint, for the package to ask whether it is enrolled.
 signer() {
 	[ -z "${MODULE_CERT:-}" ] || openssl x509 -inform der -in "$MODULE_CERT" -noout -fingerprint -sha1 | sed 's/.*=//'
@@ -107,7 +124,7 @@ signing() {
 }
 
 assemble() {
-	local base version kernel owner exact versions secure_boot d=$SOURCE/debian
+	local base version kernel owner exact versions secure_boot meta d=$SOURCE/debian
 	rm -rf "$SOURCE"
 	mkdir -p "$SOURCE"
 	cp -r "$ROOT/packaging/debian" "$d"
@@ -123,17 +140,24 @@ assemble() {
 	secure_boot=$(sed '1,/^$/d' "$ROOT/packaging/secure-boot.sh")
 	echo "$UPSTREAM" >"$d/upstream"
 	signer >"$d/signer"
+	symbols >"$d/libkvmclock1.symbols"
 	fill "$d/control.in" MAINTAINER "$(maintainer)" VERSIONS "$versions" >"$d/control"
+	fill "$d/copyright.in" LIBRARY "$(library_files)" BSD "$(licence BSD-2-Clause)" >"$d/copyright"
 	fill "$d/kvmclock-dkms.install.in" VERSION "$UPSTREAM" >"$d/kvmclock-dkms.install"
 	fill "$d/kvmclock-dkms.preinst.in" SECURE_BOOT "$secure_boot" >"$d/kvmclock-dkms.preinst"
 	cp "$d/modules.README.Debian" "$d/kvmclock-dkms.README.Debian"
+	cp "$d/modules.lintian-overrides" "$d/kvmclock-dkms.lintian-overrides"
 	fill "$d/kvmclock-dkms.postinst.in" VERSIONS "$versions" >"$d/kvmclock-dkms.postinst"
 	sed -i "s/@VERSIONS@/$(sed 's/\./\\\\./g; s/ /|/g' <<<"$versions")/" "$d/kvmclock-dkms.dkms"
-	while read -r _ _ kernel owner exact; do
+	while read -r base _ kernel owner exact; do
 		fill "$d/modules.in" KERNEL "$kernel" OWNER "$owner" VERSION "$exact" >>"$d/control"
+		fill "$d/meta.in" KERNEL "$kernel" BASE "$base" FLAVOUR "${kernel#*+deb*-}" >>"$d/control"
+		meta=kvmclock-modules-$base-${kernel#*+deb*-}
+		echo "$meta ${exact//-/+}" >>"$d/metapackages"
 		fill "$d/modules.preinst.in" KERNEL "$kernel" SIGNER "$(cat "$d/signer")" SECURE_BOOT "$secure_boot" \
 			>"$d/kvmclock-modules-$kernel.preinst"
 		cp "$d/modules.README.Debian" "$d/kvmclock-modules-$kernel.README.Debian"
+		tee "$d/$meta.lintian-overrides" "$d/kvmclock-modules-$kernel.lintian-overrides" <"$d/modules.lintian-overrides" >/dev/null
 		fill "$d/modules.maintscript.in" KERNEL "$kernel" WHAT 'This one is' >"$d/kvmclock-modules-$kernel.postinst"
 		fill "$d/modules.maintscript.in" KERNEL "$kernel" WHAT "Debian's is" >"$d/kvmclock-modules-$kernel.postrm"
 	done <"$d/kernels.full"

@@ -7,7 +7,7 @@ set -euo pipefail
 copy() {
 	local files
 	mapfile -t files < <(
-		kgit -C "$OURS" ls-tree -r --name-only series arch/x86/kvm virt/kvm | grep -v -e /tests/ -e /Kconfig
+		kgit -C "$OURS" ls-tree -r --name-only series arch/x86/kvm virt/kvm | grep -v -e /tests/ -e /Kconfig -e '/\.gitignore$'
 		kgit -C "$OURS" diff --name-only --diff-filter=d base series -- arch/x86/include include
 	)
 	kgit -C "$OURS" archive series "${files[@]}" | tar -x -C "$1"
