@@ -132,6 +132,11 @@ deb: setup ## Debian packages for exact kernels of Debian, the library, the tool
 	@packaging/root.sh $(RELEASE)
 	@packaging/build.sh $(RELEASE)
 
+.PHONY: rpm
+rpm: export SETUP := rpm
+rpm: setup ## RPM packages of the library and the tool: out/rpm/
+	@packaging/rpm/build.sh
+
 .PHONY: qemu
 qemu: export VMM := qemu
 qemu: override export BASE := $(QEMU)

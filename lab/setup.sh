@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the Debian packages that lab/packages lists and the machine lacks. The only stage that needs root. Without apt-get, it
 # says what is needed and does nothing else: a stage that lacks a program names it.
-# SETUP=series|deb|demo: only what that command needs.
+# SETUP=series|deb|rpm|demo: only what that command needs.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -9,8 +9,9 @@ case ${SETUP:-all} in
 all) wanted='#' ;;
 series) wanted=s ;;
 deb) wanted=d ;;
+rpm) wanted=r ;;
 demo) wanted=p ;;
-*) die "SETUP=$SETUP" "Known: series, deb, demo" ;;
+*) die "SETUP=$SETUP" "Known: series, deb, rpm, demo" ;;
 esac
 
 # The lines of lab/packages that are wanted: the package, and what for.
