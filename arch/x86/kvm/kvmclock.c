@@ -647,7 +647,7 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 
 	u64 cycle_ns;
 
 	if (!clock->use_master_clock) {
-		/* The guest's lines know whole cycles only: within one, and rounding, they are right. */
+		/* A guest's line knows whole cycles only: within one, it is where the clock is. */
 		cycle_ns = div_u64(NSEC_PER_MSEC, kvmclock_vm_khz(kvm) ? : 1) + 1;
 		return ns > vcpus_ns + cycle_ns + 2 ? ns : vcpus_ns;
 	}
