@@ -15,6 +15,7 @@
  *	-c CMD	run a command in between, instead of "sleep 1"
  */
 #include <errno.h>
+#include <time.h>
 
 #include "machine.h"
 
@@ -22,7 +23,7 @@
 
 /* What a VMM keeps of a guest's time. */
 struct saved_time {
-	struct kvm_clock_data clock;	/* all of it, as KVM_GET_CLOCK has returned it */
+	struct kvm_clock_data clock;	/* all of it that KVM_GET_CLOCK has returned */
 	uint32_t tsc_khz;
 	uint64_t tsc_offset[NR_VCPUS];	/* for their differences */
 	uint64_t tsc[NR_VCPUS];		/* for where KVM_SET_CLOCK cannot restore them */
@@ -108,6 +109,7 @@ static void check_frequency(int vcpu, uint32_t khz)
 /* The source, with the vCPUs stopped. */
 static void save_time(const struct machine *m, struct saved_time *t)
 {
+	struct timespec now;
 	int i;
 
 	t->tsc_khz = checked(ioctl(m->vcpu[0], KVM_GET_TSC_KHZ, 0), "KVM_GET_TSC_KHZ");
@@ -118,6 +120,13 @@ static void save_time(const struct machine *m, struct saved_time *t)
 
 	if (ioctl(m->vm, KVM_GET_CLOCK, &t->clock))	/* keep all of it */
 		err(1, "KVM_GET_CLOCK");
+	if (t->clock.flags & KVM_CLOCK_REALTIME)
+		return;
+
+	/* A kernel that does not tell, or not without master clock: some us later has to do. */
+	clock_gettime(CLOCK_REALTIME, &now);
+	t->clock.realtime = now.tv_sec * 1000000000ull + now.tv_nsec;
+	t->clock.flags |= KVM_CLOCK_REALTIME;
 }
 
 /* Before KVM_SET_CLOCK: by how much the TSCs differ, because the guest has written them. */
