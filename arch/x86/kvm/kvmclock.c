@@ -704,11 +704,12 @@ void kvmclock_unlock_update(struct kvm *kvm)
  */
 void kvmclock_end_update(struct kvm *kvm)
 {
+	unsigned long generation = READ_ONCE(kvm->arch.clock.generation);
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (kvmclock_pages_are_old(vcpu))
+		if (READ_ONCE(vcpu->arch.clock.shown) != generation)
 			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 		if (likely(!kvmclock_tsc_is_held()))
 			kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
