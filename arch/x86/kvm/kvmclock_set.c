@@ -78,7 +78,8 @@ static u64 kvmclock_raise_by(struct kvm *kvm, const struct kvmclock_instant *now
 	if (!kvmclock_is_monotonic(kvm, data) || !READ_ONCE(kvm->arch.clock.guest_has_run))
 		return 0;
 
-	floor = kvmclock_get_floor(kvm, now, vcpus_ns);
+	/* The guest reads the clock itself, too, by Hyper-V's and Xen's interfaces. */
+	floor = max(kvmclock_get_floor(kvm, now, vcpus_ns), kvmclock_ns(&kvm->arch.clock, now));
 	if (ns >= floor)
 		return 0;
 
