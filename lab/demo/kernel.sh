@@ -103,7 +103,7 @@ build_ours() {
 # The source anew only where it is another one, so that make builds what has changed.
 take_source() {
 	rm -rf "$DIR/source.new"
-	"$ROOT/packaging/source.sh" "$DIR/source.new"
+	"$ROOT/packaging/source.sh" "$DIR/source.new" demo
 	mkdir -p "$DIR/source"
 	rsync -rc --delete --include '*/' --include '*.[chS]' --include 'Makefile*' --include 'Kconfig*' --exclude '*' \
 		"$DIR/source.new/" "$DIR/source/"
