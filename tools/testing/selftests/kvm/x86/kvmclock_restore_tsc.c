@@ -396,8 +396,8 @@ static s64 moved_wrongly(struct kvmclock_vm *vm, const struct restore_way *way,
 
 	/* Wall time is rounded to 1 ns twice, and up to a cycle twice; and it drifts. */
 	slack = 2 * guest_khz() / 1000000 + 4 +
-		kvmclock_scale(end - data->host_tsc, vm->ratio) / NSEC_PER_SEC *
-		kvmclock_drift_ppb() + kvmclock_drift_ppb() / 500;
+		kvmclock_scale(end - data->host_tsc, vm->ratio) * kvmclock_drift_ppb() /
+		NSEC_PER_SEC + kvmclock_drift_ppb() / 500;
 	return labs(moved) <= slack ? 0 : moved;
 }
 
