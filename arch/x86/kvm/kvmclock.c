@@ -33,12 +33,6 @@
 #define CREATE_TRACE_POINTS
 #include "kvmclock_trace.h"
 
-bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
-			const struct pvclock_vcpu_time_info *b)
-{
-	return a->tsc_to_system_mul == b->tsc_to_system_mul && a->tsc_shift == b->tsc_shift;
-}
-
 /* Frequency of a TSC that is scaled by @ratio, in units of 2^-20 Hz. */
 u64 kvmclock_guest_freq(u32 khz, u64 ratio)
 {
@@ -601,10 +595,9 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 		kvmclock_follow_tsc_reset(clock);
 
 	was_master = clock->use_master_clock;
-	keeps_rate = was_master && clock->khz == tsc_khz;
 	WRITE_ONCE(clock->use_master_clock,
 		   kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
-	keeps_rate = keeps_rate && clock->use_master_clock && clock->ratio == ratio;
+	keeps_rate = was_master && clock->khz == tsc_khz && clock->ratio == ratio;
 	clock->offset = ns - kvmclock_boot_ns(now);
 	clock->redraws++;
 	clock->ratio = ratio;

@@ -127,8 +127,6 @@ void kvmclock_request_update(struct kvm_vcpu *vcpu);
 /* kvmclock.c: for who draws another line */
 u64 kvmclock_guest_freq(u32 khz, u64 ratio);
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now);
-bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
-			const struct pvclock_vcpu_time_info *b);
 void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, u64 ns, u32 khz);
 bool kvmclock_find_ratio(u32 khz, u64 *ratio);
 u32 kvmclock_vm_khz(struct kvm *kvm);

@@ -67,19 +67,19 @@ static bool kvmclock_is_monotonic(struct kvm *kvm, const struct kvm_clock_data *
 /*
  * With KVM_CLOCK_MONOTONIC, by how much @ns is to be raised so that a line through
  * it is nowhere below what the guest may have read up to @now, while it was in the
- * guest last.
+ * guest last.  Without that flag, @vcpus_ns is NULL.
  */
 static u64 kvmclock_raise_by(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
-			     const struct kvm_clock_data *data, u64 vcpus_ns)
+			     const u64 *vcpus_ns)
 {
 	u64 floor;
 
 	/* A vCPU that has not noted it yet finds that the clock was set. */
-	if (!kvmclock_is_monotonic(kvm, data) || !READ_ONCE(kvm->arch.clock.guest_has_run))
+	if (!vcpus_ns || !READ_ONCE(kvm->arch.clock.guest_has_run))
 		return 0;
 
 	/* The guest reads the clock itself, too, by Hyper-V's and Xen's interfaces. */
-	floor = max(kvmclock_get_floor(kvm, now, vcpus_ns), kvmclock_ns(&kvm->arch.clock, now));
+	floor = max(kvmclock_get_floor(kvm, now, *vcpus_ns), kvmclock_ns(&kvm->arch.clock, now));
 	if (ns >= floor)
 		return 0;
 
@@ -100,10 +100,10 @@ static bool kvmclock_can_run_on(struct kvm *kvm, const struct kvmclock_instant *
  * any value is accepted.
  */
 static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *now,
-			       const struct kvm_clock_data *data, u64 vcpus_ns)
+			       const struct kvm_clock_data *data, const u64 *vcpus_ns)
 {
 	u64 ns = data->clock + kvmclock_ns_since(data, now);
-	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, data, vcpus_ns);
+	u64 raise_ns = kvmclock_raise_by(kvm, now, ns, vcpus_ns);
 
 	if (raise_ns && kvmclock_can_run_on(kvm, now))
 		return;
@@ -134,14 +134,12 @@ static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *d
 
 void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 {
-	bool monotonic = kvmclock_is_monotonic(kvm, data);
+	u64 ns, *vcpus_ns = kvmclock_is_monotonic(kvm, data) ? &ns : NULL;
 	struct kvmclock_instant now;
-	u64 vcpus_ns = 0;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm, false, kvmclock_clock_id(data), &now,
-			      monotonic ? &vcpus_ns : NULL);
+	kvmclock_begin_update(kvm, false, kvmclock_clock_id(data), &now, vcpus_ns);
 	kvmclock_set_value(kvm, &now, data, vcpus_ns);
 	kvmclock_unlock_update(kvm);
 	kvmclock_stop_guests(kvm, data);
@@ -197,6 +195,12 @@ static int kvmclock_check_tsc(const struct kvm_vcpu *vcpu, const struct kvm_cloc
 		return now->tsc >= data->host_tsc ? 0 : -ERANGE;
 
 	return (s64)(tsc - data->guest_tsc) >= 0 ? 0 : -ERANGE;
+}
+
+static bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
+			       const struct pvclock_vcpu_time_info *b)
+{
+	return a->tsc_to_system_mul == b->tsc_to_system_mul && a->tsc_shift == b->tsc_shift;
 }
 
 /*
@@ -320,15 +324,14 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
  * how many cycles the TSCs, which cannot be written here, are to be moved.
  */
 static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instant *now,
-				   const struct kvm_clock_data *data, struct kvmclock_plan *plan,
-				   u64 vcpus_ns)
+				   struct kvmclock_plan *plan, const u64 *vcpus_ns)
 {
 	u64 raise_ns, cycles = 0;
 
 	if (kvmclock_is_current(kvm, now, plan))
 		return 0;
 
-	raise_ns = kvmclock_raise_by(kvm, now, plan->ns, data, vcpus_ns);
+	raise_ns = kvmclock_raise_by(kvm, now, plan->ns, vcpus_ns);
 	if (raise_ns && !plan->moves_tsc && kvmclock_can_run_on(kvm, now))
 		return 0;
 
@@ -349,21 +352,20 @@ static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instan
 static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 				 const struct kvm_clock_data *data, bool locked)
 {
-	bool monotonic = kvmclock_is_monotonic(kvm, data);
-	u64 vcpus_ns = 0, cycles = 0;
+	u64 ns, *vcpus_ns = kvmclock_is_monotonic(kvm, data) ? &ns : NULL;
 	struct kvmclock_instant now;
+	u64 cycles = 0;
 	struct kvmclock_plan plan;
 	int r;
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm, locked, kvmclock_clock_id(data), &now,
-			      monotonic ? &vcpus_ns : NULL);
+	kvmclock_begin_update(kvm, locked, kvmclock_clock_id(data), &now, vcpus_ns);
 	r = kvmclock_plan_restore(kvm, vcpu, &now, data, locked, &plan);
 	if (!r && plan.fallback)
 		kvmclock_set_value(kvm, &now, data, vcpus_ns);
 	else if (!r)
-		cycles = kvmclock_commit_restore(kvm, &now, data, &plan, vcpus_ns);
+		cycles = kvmclock_commit_restore(kvm, &now, &plan, vcpus_ns);
 	kvmclock_unlock_update(kvm);
 	if (!r)
 		kvmclock_stop_guests(kvm, data);

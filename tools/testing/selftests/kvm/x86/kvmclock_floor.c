@@ -279,14 +279,6 @@ static const char *no_parameter(void)
 	return access(PARAMETER, W_OK) ? PARAMETER " is not there, or not ours to write" : NULL;
 }
 
-static void set_parameter(const char *value)
-{
-	int fd = open(PARAMETER, O_WRONLY);
-
-	TEST_ASSERT(fd >= 0 && write(fd, value, 1) == 1, PARAMETER ": errno %d", errno);
-	close(fd);
-}
-
 static bool test_parameter(void)
 {
 	struct kvm_clock_data data;
@@ -294,9 +286,9 @@ static bool test_parameter(void)
 
 	start(&kc);
 	data = stale(&kc, 0);
-	set_parameter("Y");
+	TEST_ASSERT(kvmclock_sysfs_write(PARAMETER, "Y"), PARAMETER ": errno %d", errno);
 	with = step_of(&kc, &data);
-	set_parameter("N");
+	TEST_ASSERT(kvmclock_sysfs_write(PARAMETER, "N"), PARAMETER ": errno %d", errno);
 	without = step_of(&kc, &data);
 	return judge(with, "parameter", 0, REDRAW_NS) &
 	       check(without < -(s64)NSEC_PER_SEC, "off, but it goes back by %ld", without);
