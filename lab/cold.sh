@@ -29,8 +29,7 @@ make_root() {
 		mirror=$(mirrors "$suite" | head -n 1)
 		[ -z "$mirror" ] || echo "deb $mirror $suite main"
 	done >"$DIR/root/etc/apt/sources.list"
-	printf '#!/bin/sh\nexit 101\n' >"$DIR/root/usr/sbin/policy-rc.d"
-	chmod 755 "$DIR/root/usr/sbin/policy-rc.d"
+	starts_nothing "$DIR/root"
 }
 
 # contained COMMAND...: in place of this shell, as a session of its own; in a namespace of processes, which end with the first of them,

@@ -20,6 +20,12 @@ inside_with() {
 	unshare --mount --propagation private bash -c 'mount --bind "$0" "$1$0" && inside "$@"' "$dir" "$@"
 }
 
+# starts_nothing ROOT: nothing that a package wants to start there is started.
+starts_nothing() {
+	printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"
+	chmod 755 "$1/usr/sbin/policy-rc.d"
+}
+
 # missing_in ROOT PACKAGE...: those that are not installed there.
 missing_in() {
 	local root=$1

@@ -23,12 +23,6 @@ sources() {
 	done < <(awk -v r="$RELEASE" '$1 == r { for (i = 2; i < NF - 1; i++) print $i }' "$ROOT/packaging/releases")
 }
 
-# Nothing that a package wants to start is started.
-policy() {
-	printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"
-	chmod 755 "$1/usr/sbin/policy-rc.d"
-}
-
 # What a kernel or its source is today is in the package lists; without a network, the last ones are better than nothing.
 refresh() {
 	[ -z "$(find "$ROOTDIR/var/lib/apt/lists" -maxdepth 0 -mmin -1440)" ] || return 0
@@ -55,7 +49,7 @@ mv "$OUT/deb/sources.$RELEASE" "$ROOTDIR.tmp/etc/apt/sources.list"
 # Kernels of backports need this one from there, too.
 printf 'Package: linux-base\nPin: release n=%s-backports\nPin-Priority: 500\n' "$RELEASE" \
 	>"$ROOTDIR.tmp/etc/apt/preferences.d/backports"
-policy "$ROOTDIR.tmp"
+starts_nothing "$ROOTDIR.tmp"
 run "its package lists" "$LOGS/deb-root-update.log" inside "$ROOTDIR.tmp" apt-get -q update
 run "its build tools" "$LOGS/deb-root-install.log" \
 	inside "$ROOTDIR.tmp" apt-get -q install -y --no-install-recommends "${PACKAGES[@]}"
