@@ -49,7 +49,7 @@ for f in sys.argv[1:]: compile(open(f).read(), f, "exec")'
 # Fragments are no files that checkpatch understands; the series' check sees them as patches.
 checkpatch_files() {
 	local files
-	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 "bases/$BASE/files" lab/bench lab/demo lab/fuzz | grep -E '\.([ch]|rst)$')
+	mapfile -t files < <(tracked arch tools Documentation/virt/kvm/x86 "bases/$BASE/files" lab/bench lab/demo lab/fuzz | grep -E '^tools/.*\.sh$|\.([ch]|rst)$')
 	cd "$ROOT"
 	checkpatch "$OURS" "$LOG/checkpatch.out" --file "${files[@]}" || { cat "$LOG/checkpatch.out"; return 1; }
 }

@@ -267,7 +267,7 @@ probe_require() {
 	fi
 }
 
-busy() { "$examples/test_busy" >"$dir/json" 2>"$dir/err"; }
+vm_runs() { "$examples/test_busy" >"$dir/json" 2>"$dir/err"; }
 move_monotonic() {
 	save --monotonic "$dir/guest" && restore --monotonic "$dir/guest" &&
 		within clock_back 0
@@ -277,8 +277,10 @@ foreign_khz() { tool 1 save --khz 1000 "$dir/other" && grep -q frequency "$dir/e
 
 # As Prometheus wants it, whatever the kernel shows.
 watch_prometheus() {
-	tool 0 watch --prometheus "$pid" && grep -q "^kvmclock_vcpus{vm=\"$pid-.*} 2\$" "$dir/json" &&
-		! grep -vE '^(# (HELP|TYPE) .*|kvmclock_[a-z_]+\{.*\} [0-9.]+)$' "$dir/json" &&
+	tool 0 watch --prometheus "$pid" &&
+		grep -q "^kvmclock_vcpus{vm=\"$pid-.*} 2\$" "$dir/json" &&
+		! grep -vE '^(# (HELP|TYPE) .*|kvmclock_[a-z_]+\{.*\} [0-9.]+)$' \
+			"$dir/json" &&
 		if has guest_tsc; then
 			grep -q '^kvmclock_updates_total{.*} [1-9]' "$dir/json" &&
 				grep -q '^kvmclock_master_clock{.*} 1$' "$dir/json"
@@ -287,17 +289,21 @@ watch_prometheus() {
 		fi
 }
 
-# The second list knows how fast the clock is, to what a slow host takes to read it, and what has changed.
+# The second list knows what has changed, and how fast the clock is, to what a slow host
+# takes to read it.
 watch_twice() {
 	"$kvmclock" watch --json "$pid" 2>"$dir/err" | sed -n '2{p;q}' >"$dir/json"
 	if has guest_tsc; then
-		within drift_ppb 10000000 && grep -q '"since_last":{"clock_updates":[0-9]' "$dir/json"
+		within drift_ppb 10000000 &&
+			grep -q '"since_last":{"clock_updates":[0-9]' "$dir/json"
 	else
-		is drift_ppb null && grep -q '"since_last":{"clock_updates":null,' "$dir/json"
+		is drift_ppb null &&
+			grep -q '"since_last":{"clock_updates":null,' "$dir/json"
 	fi
 }
 
-# The events of one VM, which has its time restored meanwhile, and not those of the other. Nothing stays of it.
+# The events of one VM, which has its time restored meanwhile, and not those of the other.
+# Nothing stays of it.
 watch_events() {
 	"$kvmclock" restore --json --run "$run" "unix-listen:$dir/socket" >/dev/null 2>"$dir/err" &
 	mover=$!
@@ -376,7 +382,7 @@ case_is move_set_back_first move_written 1:0
 case_is move_unix move_socket "unix-listen:$dir/socket" "unix:$dir/socket"
 case_is move_chain move_chain
 if has guest_tsc; then
-	case_is busy busy
+	case_is busy vm_runs
 	case_is move_old_record move_old_record
 fi
 if has vm_tsc_control; then

@@ -38,7 +38,10 @@ refuses() {
 	[ $? -eq "$want" ] && [ ! -s "$dir/out" ] && grep -qF -- "$words" "$dir/err"
 }
 
-version() { [ "$("$kvmclock" -V)" = "$("$kvmclock" --version)" ] && "$kvmclock" -V | grep -q '^kvmclock [0-9]'; }
+tells_version() {
+	[ "$("$kvmclock" -V)" = "$("$kvmclock" --version)" ] &&
+		"$kvmclock" -V | grep -q '^kvmclock [0-9]'
+}
 
 # helps COMMAND: the same in three ways, and of that command.
 helps() {
@@ -61,7 +64,8 @@ knows_its_options() {
 # The man page has the options that help has.
 in_man_page() {
 	for option in $(options "$1"); do
-		sed -n 's/\\-/-/g; /^\.BI\{0,1\} --/p' "$here/kvmclock.1" | grep -qE -- " $option( |\$)" ||
+		sed -n 's/\\-/-/g; /^\.BI\{0,1\} --/p' "$here/kvmclock.1" |
+			grep -qE -- " $option( |\$)" ||
 			{ echo "$option" >"$dir/err"; return 1; }
 	done
 }
@@ -71,12 +75,13 @@ completes() {
 	want=$1
 	shift
 	# shellcheck disable=SC2016 # bash expands it
-	bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kvmclock; echo "${COMPREPLY[*]}"' \
+	bash -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kvmclock
+		echo "${COMPREPLY[*]}"' \
 		bash "$here/kvmclock.bash" "$kvmclock" "$@" >"$dir/out" 2>"$dir/err"
 	[ "$(cat "$dir/out")" = "$want" ] && [ ! -s "$dir/err" ]
 }
 
-case_is version version
+case_is version tells_version
 for command in probe save restore watch; do
 	case_is "help_$command" helps $command
 	case_is "options_$command" knows_its_options $command

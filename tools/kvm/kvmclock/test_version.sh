@@ -25,11 +25,17 @@ same() {
 
 number() { sed -n "s/^#define KVMCLOCK_VERSION_$1[[:space:]]*//p" "$here/libkvmclock.h"; }
 newest_node() { sed -n 's/^LIBKVMCLOCK_\(.*\) {$/\1/p' "$here/libkvmclock.map" | tail -n 1; }
-declared() { sed -nE 's/^[a-z].*[ *](kvmclock_[a-z_]+)\(.*/\1/p' "$here/libkvmclock.h" | sort; }
+declared() {
+	sed -nE 's/^[a-z].*[ *](kvmclock_[a-z_]+)\(.*/\1/p' "$here/libkvmclock.h" | sort
+}
 # errors FILE: those that a file names.
 errors() { grep -oE 'KVMCLOCK_E_[A-Z_]+' "$here/$1" | sort -u; }
-in_synopsis() { sed -nE 's/^\.BI? ".*[ *](kvmclock_[a-z_]+)\(.*/\1/p' "$here/libkvmclock.3" | sort; }
-exported() { nm -D --defined-only "$out/libkvmclock.so.1" | sed -nE 's/.* T ([a-z_]+).*/\1/p' | sort; }
+in_synopsis() {
+	sed -nE 's/^\.BI? ".*[ *](kvmclock_[a-z_]+)\(.*/\1/p' "$here/libkvmclock.3" | sort
+}
+exported() {
+	nm -D --defined-only "$out/libkvmclock.so.1" | sed -nE 's/.* T ([a-z_]+).*/\1/p' | sort
+}
 
 header=$(number MAJOR).$(number MINOR)
 same "kvmclock --version" "kvmclock $header" "$("$out/kvmclock" --version)"
