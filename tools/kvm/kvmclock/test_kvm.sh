@@ -5,7 +5,7 @@
 # Move the built-in guest by every way that this machine's kernel has, and run the examples.
 # Needs /dev/kvm and, beside this script unless $KVMCLOCK and $EXAMPLES say where, kvmclock,
 # vmm, vmm-lib and test_busy. With $TEST_HOST set, the host's clocksource may be changed.
-# Reports TAP; exits with 1 if a case failed, and 4 if there is no KVM.
+# Reports TAP; exits with 1 if a case failed, 3 if a guest crashed, and 4 if there is no KVM.
 #
 # usage: test_kvm.sh [MS]	milliseconds that a guest runs between two moves; 300 unless told
 kvmclock=${KVMCLOCK:-$(dirname "$0")/kvmclock}
@@ -35,12 +35,17 @@ skip() {
 }
 
 # tool EXPECTED ARG...: run the tool with its output in files, and compare its exit code.
+# A guest that does not run to its end is no result, neither of the clock nor of the tool.
 tool() {
 	want=$1
 	shift
 	"$kvmclock" "$@" >"$dir/json" 2>"$dir/err"
 	got=$?
 	[ $got -eq "$want" ] && return
+	if grep -q "ended with KVM's exit reason" "$dir/err"; then
+		echo "Bail out! kvmclock $*: $(cat "$dir/err")"
+		exit 3
+	fi
 	echo "# kvmclock $*: exit $got instead of $want" >>"$dir/err"
 	return 1
 }
@@ -332,7 +337,11 @@ no_events() { tool 3 watch --events && grep -q kvm_clock_line "$dir/err"; }
 watch_once() {
 	"$kvmclock" save --run 3600000 "$dir/watched" >/dev/null 2>&1 &
 	pid=$!
-	sleep 2
+	for _ in $(seq 60); do
+		[ "$("$kvmclock" watch --once --json "$pid" | grep -c '"vcpus":2')" -eq 0 ] || break
+		sleep 1
+	done
+	sleep 1
 	tool 0 watch --once --json "$pid" && is pid "$pid" && is vcpus 2 && is command kvmclock &&
 		within uptime_s 600 && is drift_ppb null && watch_prometheus && watch_twice &&
 		if has guest_tsc; then is mode master && is clock_raised 0; else is mode null; fi
