@@ -75,11 +75,16 @@ static void get_msrs(struct kvmclock_vm *kc)
 			vcpu_get_msr(kc->vcpu[i], msrs[j]);
 }
 
-/* The old MSR on the boot vCPU stops the master clock, the new one starts it. */
-static void system_time_old_new(struct kvmclock_vm *kc)
+/* On the boot vCPU, this one stops the master clock... */
+static void system_time_old(struct kvmclock_vm *kc)
 {
 	kvmclock_run(kc, 0, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME,
 		     kvmclock_time_gpa(kc, 0, 0) | KVM_MSR_ENABLED);
+}
+
+/* ...and this one starts it. */
+static void system_time_new(struct kvmclock_vm *kc)
+{
 	kvmclock_enable(kc, 0, 0);
 }
 
@@ -325,10 +330,11 @@ static const char *no_xen_tsc_unstable(void)
 static const struct event {
 	const char *name;
 	void (*fire)(struct kvmclock_vm *kc);
+	/* What @fire stops is the master clock, and what starts it again. */
+	void (*restart)(struct kvmclock_vm *kc);
 	const char *(*missing)(void);
 	void (*prepare)(struct kvmclock_vm *kc);
 	bool own_vm;
-	bool stops_master_clock;
 } events[] = {
 	{ "nothing", nothing },
 	{ "get_clock", get_clock },
@@ -346,34 +352,30 @@ static const struct event {
 	{ "vcpu_created", vcpu_created },
 	{ "set_tsc_khz_same", set_tsc_khz_same },
 	{ "kvmclock_ctrl", kvmclock_ctrl },
-	{ "migrate", migrate, no_cpu1 },
-	{ "xen_vcpu_info", xen_vcpu_info, no_xen, xen_prepare },
-	{ "xen_time_info", xen_time_info, no_xen, xen_prepare },
-	{ "xen_tsc_unstable", xen_tsc_unstable, no_xen_tsc_unstable, xen_prepare },
-	{ "hyperv_page", hyperv_page, no_hyperv, hyperv_page_prepare, .own_vm = true },
+	{ "migrate", migrate, .missing = no_cpu1 },
+	{ "xen_vcpu_info", xen_vcpu_info, .missing = no_xen, .prepare = xen_prepare },
+	{ "xen_time_info", xen_time_info, .missing = no_xen, .prepare = xen_prepare },
+	{ "xen_tsc_unstable", xen_tsc_unstable, .missing = no_xen_tsc_unstable,
+	  .prepare = xen_prepare },
+	{ "hyperv_page", hyperv_page, .missing = no_hyperv, .prepare = hyperv_page_prepare,
+	  .own_vm = true },
 	{ "new_generation", new_generation, .own_vm = true },
 	{ "guest_tsc", guest_tsc, .own_vm = true },
 	{ "tsc_offset_plus_1", tsc_offset_plus_1, .own_vm = true },
 	{ "tsc_offset_one_vcpu", tsc_offset_one_vcpu, .own_vm = true },
-	{ "system_time_old_new", system_time_old_new, .own_vm = true,
-	  .stops_master_clock = true },
+	{ "system_time_old_new", system_time_old, system_time_new, .own_vm = true },
 };
 
 #define NR_EVENTS	((int)ARRAY_SIZE(events))
 
 /*
- * How far the clock may be ahead after @event, which has taken @cycles of the host's TSC.
- * To stop the master clock and to start it are two causes for another line.  In
- * between, the clock is the host's.  That rounds the length of a cycle to its
- * clocksource's mult, which has 22 bits at least up to 8 GHz; and in it, a vCPU draws
- * its line from the cycle of its TSC that has begun.
+ * By how much the host's clock and a line may drift apart within @cycles of the host's
+ * TSC: its clocksource rounds the length of a cycle to its mult, which has 22 bits at
+ * least up to 8 GHz.
  */
-static s64 max_step(const struct kvmclock_vm *kc, const struct event *event, u64 cycles)
+static s64 drift_ns(u64 cycles)
 {
-	if (!event->stops_master_clock)
-		return 0;
-
-	return 2 * REDRAW_NS + kvmclock_cycle_ns(kc) + (kvmclock_cycles_to_ns(cycles) >> 22);
+	return kvmclock_cycles_to_ns(cycles) >> 22;
 }
 
 /* An event at one TSC frequency. */
@@ -451,28 +453,63 @@ static void create_instance(int mode, int e)
 	kvmclock_settle(kc);
 }
 
-/* Record the step in @steps.  False if the clock may not make it. */
-static bool fire(struct kvmclock_vm *kc, const struct event *event,
-		 struct kvmclock_series *steps)
+/* Record in @steps how far @kc's clock has stepped since @before; false if it may not. */
+static bool step_is_within(struct kvmclock_vm *kc, const char *name,
+			   struct kvmclock_shot *before, s64 min, s64 max,
+			   struct kvmclock_series *steps)
 {
-	struct kvmclock_shot before, after;
-	u64 tsc = rdtsc();
-	s64 step, max;
+	struct kvmclock_shot after;
+	s64 step;
 
-	kvmclock_shoot(kc, &before);
-	event->fire(kc);
 	kvmclock_settle(kc);
 	kvmclock_shoot(kc, &after);
 
-	step = worst_step(&before, &after);
-	max = max_step(kc, event, rdtsc() - tsc);
+	step = worst_step(before, &after);
 	if (steps->nr < KVMCLOCK_MAX_SAMPLES)
 		kvmclock_record(steps, step);
-	if (step >= 0 && step <= max)
+	if (step >= min && step <= max)
 		return true;
 
-	ksft_print_msg("%s: %ld ns, at most %ld\n", event->name, step, max);
+	ksft_print_msg("%s: %ld ns, not %ld to %ld\n", name, step, min, max);
 	return false;
+}
+
+/*
+ * Stop the master clock, and start it again: two causes for another line.  In between, the
+ * clock is the host's, and a vCPU draws its line from it by whole cycles of its TSC, so
+ * that it may be ahead.  The master clock does not start below that.
+ */
+static bool fire_and_restart(struct kvmclock_vm *kc, const struct event *event,
+			     struct kvmclock_shot *before, u64 tsc,
+			     struct kvmclock_series *steps)
+{
+	s64 max = 2 * REDRAW_NS + kvmclock_cycle_ns(kc), drift;
+	struct kvmclock_shot between;
+	bool ok;
+
+	event->fire(kc);
+	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &between);
+	event->restart(kc);
+	kvmclock_settle(kc);
+
+	drift = drift_ns(rdtsc() - tsc);
+	ok = step_is_within(kc, event->name, &between, 0, max + drift, steps);
+	return step_is_within(kc, event->name, before, -drift, max + drift, steps) && ok;
+}
+
+static bool fire(struct kvmclock_vm *kc, const struct event *event,
+		 struct kvmclock_series *steps)
+{
+	struct kvmclock_shot before;
+	u64 tsc = rdtsc();
+
+	kvmclock_shoot(kc, &before);
+	if (event->restart)
+		return fire_and_restart(kc, event, &before, tsc, steps);
+
+	event->fire(kc);
+	return step_is_within(kc, event->name, &before, 0, 0, steps);
 }
 
 static void fire_instance(int mode, int e)
