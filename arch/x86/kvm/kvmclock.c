@@ -77,6 +77,12 @@ static bool kvmclock_missed_tsc_reset(const struct kvm_clock *clock)
 	return clock->tsc_resets != READ_ONCE(kvmclock_tsc_resets);
 }
 
+/* Something has happened on the host that the clock may have to follow first. */
+static bool kvmclock_must_look(const struct kvm_clock *clock)
+{
+	return READ_ONCE(clock->must_update) || kvmclock_missed_tsc_reset(clock);
+}
+
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
 {
 	if (clock->use_master_clock && !kvmclock_missed_tsc_reset(clock))
@@ -211,7 +217,7 @@ void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 	struct kvmclock_instant now;
 	unsigned int seq;
 
-	if (unlikely(READ_ONCE(clock->must_update)))
+	if (unlikely(kvmclock_must_look(clock)))
 		kvmclock_update(kvm);
 
 	do {
@@ -556,6 +562,10 @@ static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *
 	if (clock->use_master_clock)
 		return 0;
 
+	/* A line is for the TSC of the CPU that it was drawn on, which is not the others' here. */
+	if (kvm_check_tsc_unstable())
+		return 0;
+
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 		ratio = kvmclock_get_own_line(clock, &vcpu->arch.clock, &line);
@@ -698,11 +708,12 @@ void kvmclock_unlock_update(struct kvm *kvm)
 void kvmclock_end_update(struct kvm *kvm)
 {
 	unsigned long generation = READ_ONCE(kvm->arch.clock.generation);
+	bool master = READ_ONCE(kvm->arch.clock.use_master_clock);
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (READ_ONCE(vcpu->arch.clock.shown) != generation)
+		if (!master || READ_ONCE(vcpu->arch.clock.shown) != generation)
 			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 		if (likely(!kvmclock_tsc_is_held()))
 			kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
@@ -751,7 +762,7 @@ static bool __kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
 }
 
 /* For @vcpu itself, or who holds its mutex: its offset does not change meanwhile. */
-bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
+static bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
 {
 	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	unsigned int seq;
@@ -825,14 +836,16 @@ void kvmclock_update(struct kvm *kvm)
 }
 
 /*
- * The same, and redraw the line if its anchor is ahead of @vcpu's TSC.  Whoever
+ * The same, if there is a reason to; and redraw the line if its anchor is ahead of
+ * @vcpu's TSC.  Whoever
  * makes a line known in terms of a vCPU's TSC looks for that first: each vCPU on its
  * way into the guest, for itself, and KVM_GET_CLOCK_GUEST.  Others that read @vcpu's
  * page by their own TSCs do so only while those are equal to its TSC.
  */
 void kvmclock_update_for(struct kvm_vcpu *vcpu)
 {
-	__kvmclock_update(vcpu->kvm, vcpu);
+	if (unlikely(kvmclock_must_look(&vcpu->kvm->arch.clock) || kvmclock_line_is_ahead(vcpu)))
+		__kvmclock_update(vcpu->kvm, vcpu);
 }
 
 /*
@@ -843,7 +856,7 @@ void kvmclock_update_for(struct kvm_vcpu *vcpu)
  * The note is made with tsc_write_lock held, so that who removes it has seen what
  * happened.
  */
-void kvmclock_must_look(struct kvm *kvm)
+void kvmclock_note_host_event(struct kvm *kvm)
 {
 	scoped_guard(raw_spinlock_irq, &kvm->arch.clock.tsc_write_lock)
 		WRITE_ONCE(kvm->arch.clock.must_update, true);
@@ -851,11 +864,11 @@ void kvmclock_must_look(struct kvm *kvm)
 }
 
 /*
- * The host's TSC is about to jump, or has just done so.  Before, have the clock
+ * The host's TSC is about to jump, or has just @jumped.  Before, have the clock
  * leave it for the host's time; the vCPUs stay out of the guest.  Behind, take it
  * from there: no line that was drawn before means anything.
  */
-void kvmclock_redraw_for_host(struct kvm *kvm)
+void kvmclock_redraw_for_host(struct kvm *kvm, bool jumped)
 {
 	struct kvmclock_instant now;
 	u64 vcpus_ns, ns;
@@ -863,8 +876,8 @@ void kvmclock_redraw_for_host(struct kvm *kvm)
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
 	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &vcpus_ns);
-	ns = kvmclock_tsc_is_held() ? kvmclock_get_floor(kvm, &now, vcpus_ns) :
-				      kvmclock_ns(&kvm->arch.clock, &now);
+	ns = jumped ? kvmclock_ns(&kvm->arch.clock, &now) :
+		      kvmclock_get_floor(kvm, &now, vcpus_ns);
 	kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_FREQUENCY);
 	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);

@@ -116,12 +116,11 @@ u64 kvm_get_wall_clock_epoch(struct kvm *kvm);
 bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 
-bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu);
 void kvmclock_publish(struct kvm *kvm);
 void kvmclock_update(struct kvm *kvm);
 void kvmclock_update_for(struct kvm_vcpu *vcpu);
-void kvmclock_must_look(struct kvm *kvm);
-void kvmclock_redraw_for_host(struct kvm *kvm);
+void kvmclock_note_host_event(struct kvm *kvm);
+void kvmclock_redraw_for_host(struct kvm *kvm, bool jumped);
 void kvmclock_request_update(struct kvm_vcpu *vcpu);
 
 /* kvmclock.c: for who draws another line */
@@ -154,7 +153,7 @@ u32 kvmclock_default_tsc_khz(void);
 void kvmclock_set_max_khz(u32 khz);
 bool kvmclock_tsc_is_held(void);
 void kvmclock_hold_tsc(bool hold);
-bool kvmclock_find_tsc_reset(void);
+void kvmclock_find_tsc_reset(void);
 void kvmclock_forget_last_tsc(void);
 u64 kvmclock_tsc_adjustment(void);
 u64 kvmclock_tsc_before_reset(void);

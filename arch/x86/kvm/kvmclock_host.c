@@ -33,7 +33,7 @@ static void kvmclock_host_work_fn(struct work_struct *work)
 	guard(mutex)(&kvm_lock);
 
 	list_for_each_entry(kvm, &vm_list, vm_list)
-		kvmclock_must_look(kvm);
+		kvmclock_note_host_event(kvm);
 }
 
 static DECLARE_WORK(kvmclock_host_work, kvmclock_host_work_fn);
@@ -79,8 +79,8 @@ void kvmclock_host_cpu_up(void)
 {
 	if (likely(system_state != SYSTEM_SUSPEND))
 		kvmclock_forget_last_tsc();
-	else if (!kvm_check_tsc_unstable() && kvmclock_find_tsc_reset())
-		queue_work(system_long_wq, &kvmclock_host_work);
+	else if (!kvm_check_tsc_unstable())
+		kvmclock_find_tsc_reset();
 }
 
 /*
@@ -107,18 +107,15 @@ static int kvmclock_cpu_down_prep(unsigned int cpu)
 	return 0;
 }
 
-/* Have the vCPUs on @cpu compute with its new frequency before they run on. */
+/* Have the vCPUs on @cpu compute with its new frequency when they next enter the guest. */
 static void kvmclock_request_update_on_cpu(struct kvm *kvm, int cpu)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (READ_ONCE(vcpu->cpu) != cpu)
-			continue;
-
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-		kvm_vcpu_kick(vcpu);
+		if (READ_ONCE(vcpu->cpu) == cpu)
+			kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	}
 }
 
@@ -132,6 +129,10 @@ static void kvmclock_cpu_khz_changed(struct cpufreq_freqs *freq, int cpu)
 	list_for_each_entry(kvm, &vm_list, vm_list)
 		kvmclock_request_update_on_cpu(kvm, cpu);
 	mutex_unlock(&kvm_lock);
+
+	/* Whoever is in the guest there has to leave it before the TSC speeds up. */
+	if (freq->old < freq->new)
+		smp_call_function_single(cpu, kvmclock_follow_cpufreq, freq, 1);
 }
 
 /*
@@ -161,14 +162,14 @@ static struct notifier_block kvmclock_cpufreq_notifier = {
 
 #ifdef CONFIG_X86_64
 /* All vCPUs have to be out of the guest as the TSC jumps: here, a note is not enough. */
-static void kvmclock_redraw_all_vms(void)
+static void kvmclock_redraw_all_vms(bool jumped)
 {
 	struct kvm *kvm;
 
 	guard(mutex)(&kvm_lock);
 
 	list_for_each_entry(kvm, &vm_list, vm_list)
-		kvmclock_redraw_for_host(kvm);
+		kvmclock_redraw_for_host(kvm, jumped);
 }
 
 static void kvmclock_adopt_hyperv_khz(void)
@@ -185,19 +186,21 @@ static void kvmclock_adopt_hyperv_khz(void)
 /*
  * This host, a guest of Hyper-V, was migrated.  Hyper-V emulates the TSC with
  * its old frequency until told that everyone is ready for the new one.  The TSC
- * jumps with it, so that the VMs' clocks leave it before and come back after.  The
- * vCPUs of a VM that is created meanwhile do not enter the guest before that.
+ * jumps with it, so that the VMs' clocks leave it before and come back after, once
+ * no line from before is left.  The vCPUs of a VM that is created meanwhile do not enter
+ * the guest before that.
  */
 static void kvmclock_hyperv_tsc_changed(void)
 {
 	kvmclock_hold_tsc(true);
-	kvmclock_redraw_all_vms();
+	kvmclock_redraw_all_vms(false);
 
 	hyperv_stop_tsc_emulation();
 	kvmclock_adopt_hyperv_khz();
 
+	kvmclock_redraw_all_vms(true);
 	kvmclock_hold_tsc(false);
-	kvmclock_redraw_all_vms();
+	kvmclock_redraw_all_vms(false);
 }
 #endif
 

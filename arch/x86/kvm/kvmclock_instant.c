@@ -215,13 +215,13 @@ static u64 kvmclock_last_put_tsc(void)
  * whether the TSC is behind what it was when a vCPU ran last.  Adjustments add up,
  * in case the host is suspended again before some vCPU has run.
  */
-bool kvmclock_find_tsc_reset(void)
+void kvmclock_find_tsc_reset(void)
 {
 	u64 last = kvmclock_last_put_tsc(), tsc = rdtsc_ordered();
 	int cpu;
 
 	if (likely(last <= tsc))
-		return false;
+		return;
 
 	for_each_possible_cpu(cpu)
 		per_cpu(kvmclock_last_tsc, cpu) = 0;
@@ -229,7 +229,6 @@ bool kvmclock_find_tsc_reset(void)
 	tsc_before_reset = last;
 	tsc_adjustment += last - tsc;
 	WRITE_ONCE(kvmclock_tsc_resets, kvmclock_tsc_resets + 1);
-	return true;
 }
 
 /* This CPU comes up for KVM.  A TSC from before a reset that KVM did not see is void. */

@@ -265,32 +265,38 @@ static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 }
 
 /*
- * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if it is @asked
- * for, or the clock was redrawn and lines do not go on.  Fails if the CPU's frequency is not
- * known, because it goes offline or its TSC jumps.
+ * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if that is asked
+ * for by @own, or the clock was redrawn and lines do not go on.  Then @own is set: others may
+ * have written @vcpu's pages already, with what the line was before.  Fails if the CPU's
+ * frequency is not known, because it goes offline or its TSC jumps.
+ *
+ * A clocksource may be slow, and the lock is every vCPU's: read it before.
  */
-static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool asked)
+static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvmclock_instant now;
 	u32 khz;
 
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+	guard(irqsave)();
+	khz = kvmclock_host_khz();
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
+
+	guard(raw_spinlock)(&clock->tsc_write_lock);
 
 	if (clock->use_master_clock || list_empty(&vclock->node))
 		return 0;
 
-	if (!asked && (clock->lines_go_on || vclock->redraws == clock->redraws))
+	if (!*own && (clock->lines_go_on || vclock->redraws == clock->redraws))
 		return 0;
 
-	khz = kvmclock_host_khz();
 	if (unlikely(!khz))
 		return -EAGAIN;
 
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
 	kvmclock_catch_up(vcpu, &now);
 	kvmclock_draw_vcpu(vcpu, now.tsc, kvmclock_boot_ns(&now) + clock->offset, khz);
+	*own = true;
 	return 0;
 }
 
@@ -335,10 +341,9 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 	if (unlikely(!READ_ONCE(clock->guest_has_run)))
 		WRITE_ONCE(clock->guest_has_run, true);
 
-	if (unlikely(READ_ONCE(clock->must_update) || kvmclock_line_is_ahead(vcpu)))
-		kvmclock_update_for(vcpu);
+	kvmclock_update_for(vcpu);
 
-	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, own);
+	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, &own);
 	if (unlikely(r))
 		return r;
 

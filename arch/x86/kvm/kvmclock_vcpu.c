@@ -22,8 +22,7 @@ static int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp)
 	struct pvclock_vcpu_time_info line;
 
 	/* What is returned here, KVM_SET_CLOCK_GUEST takes. */
-	if (kvmclock_line_is_ahead(vcpu))
-		kvmclock_update_for(vcpu);
+	kvmclock_update_for(vcpu);
 
 	if (!kvmclock_get_master_line(vcpu, &line))
 		return -ENODATA;

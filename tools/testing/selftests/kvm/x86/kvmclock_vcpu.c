@@ -382,6 +382,38 @@ static bool test_enodata_khz(void)
 	       check(!get_line(&kc, 0, &got), "no line again");
 }
 
+static const char *no_clocksource(void)
+{
+	return kvmclock_other_clocksource() ? NULL : "no other clocksource";
+}
+
+/* Wait until KVM_GET_CLOCK_GUEST ends with @want, while nothing else looks at the clock. */
+static bool wait_for_line(int want)
+{
+	struct pvclock_vcpu_time_info got;
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		if (get_line(&kc, 0, &got) == want)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* No vCPU runs: the ioctl itself finds that the clocksource has changed. */
+static bool test_enodata_clocksource(void)
+{
+	bool left, back;
+
+	TEST_ASSERT(kvmclock_set_clocksource(kvmclock_other_clocksource()), "Cannot switch");
+	left = wait_for_line(ENODATA);
+	TEST_ASSERT(kvmclock_set_clocksource("tsc"), "Cannot switch to tsc");
+	back = wait_for_line(0);
+	kvmclock_settle(&kc);
+	return check(left, "a line without the TSC") & check(back, "no line again");
+}
+
 static bool test_erange(void)
 {
 	static const int ppms[] = { 300, -300, 100000, -500000 };
@@ -576,6 +608,7 @@ static const struct kvmclock_test tests[] = {
 	{ "einval", test_einval },
 	{ "enodata", test_enodata },
 	{ "enodata_khz", test_enodata_khz, no_scaling },
+	{ "enodata_clocksource", test_enodata_clocksource, no_clocksource },
 	{ "erange", test_erange },
 	{ "frequency_near", test_frequency_near },
 	{ "tsc_below", test_tsc_below },
