@@ -68,7 +68,7 @@ qemu_of() { if [ "$1" = patched ]; then echo "$PATCHED"; else command -v qemu-sy
 # The VMM of a run as its hosts have it, and its arguments.
 vmm_of() {
 	if [ "$debian" ]; then echo "/bin/qemu -L /usr/share/qemu"; else qemu_of "$1"; fi
-	[ "$1" != patched ] || echo "-global kvmclock.guest-tsc=on"
+	[ "$1" != patched ] || echo "-global kvmclock.x-guest-tsc=on"
 }
 
 # images NAME: of a run.

@@ -70,8 +70,8 @@ same_vmstate() { diff <(vmstate_of "$LOG/before.json") <(vmstate_of "$LOG/after.
 properties() {
 	local said
 	said=$("$QEMU" -device kvmclock,help)
-	# 7.2 says false and "auto", 10.0 off and auto.
-	grep -E 'guest-tsc=<bool> .*\(default: (false|off)\)' <<<"$said" &&
+	# 7.2 says "auto", later ones auto.
+	grep -E 'x-guest-tsc=<OnOffAuto> .*\(default: "?off"?\)' <<<"$said" &&
 		grep -E 'count-pauses=<OnOffAuto> .*\(default: "?auto"?\)' <<<"$said"
 }
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 VMMS = {
     "debian": ("debian",),
     "disabled": ("patched",),           # our series with its property off, as it is by default
-    "patched": ("patched", "-global", "kvmclock.guest-tsc=on"),
-    "count": ("patched", "-global", "kvmclock.guest-tsc=on", "-global", "kvmclock.count-pauses=on"),
-    "freeze": ("patched", "-global", "kvmclock.guest-tsc=on", "-global", "kvmclock.count-pauses=off"),
+    "patched": ("patched", "-global", "kvmclock.x-guest-tsc=auto"),     # off on mainline's KVM
+    "count": ("patched", "-global", "kvmclock.x-guest-tsc=on", "-global", "kvmclock.count-pauses=on"),
+    "freeze": ("patched", "-global", "kvmclock.x-guest-tsc=on", "-global", "kvmclock.count-pauses=off"),
     # A machine type up to 2.8, as far as the clock goes: on the destination, QEMU itself computes it from the page, whose
     # tsc_timestamp it compares with the TSC.
     "old": ("debian", "-global", "kvmclock.x-mach-use-reliable-get-clock=off"),
     # Guests that write their TSCs, and have armed deadlines of them meanwhile.
-    "deadline": ("patched", "-global", "kvmclock.guest-tsc=on", "-cpu", "qemu64,+tsc-adjust,+tsc-deadline"),
+    "deadline": ("patched", "-global", "kvmclock.x-guest-tsc=on", "-cpu", "qemu64,+tsc-adjust,+tsc-deadline"),
     "hyperv": ("debian", "-cpu", "qemu64,hv-time"),
 }
 
