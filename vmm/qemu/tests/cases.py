@@ -28,6 +28,8 @@ WRITES = {
     "hyperv": (REFERENCE_TSC, HYPERV_PAGE | 1, (0,)),
 }
 
+LOADS = ("precopy", "postcopy", "snapshot", "restart")     # after which the device tells how the guest was restored
+
 # Policies: what the clocks gain against true time while QEMU has the guest stopped.
 COUNTED = "counted"     # nothing: the time passes for both
 FROZEN = "frozen"       # minus the time it was stopped, both
@@ -37,6 +39,7 @@ LOST = "as today"       # a migration, or a snapshot: both lose time, and part
 RUNNING = "runs on"     # it was not stopped at all
 REBOOT = "reboot"       # the guest starts anew: its vCPUs agree, its KVM clock and TSC have not parted
 WROTE = "wrote"         # the guest has written its TSCs: the KVM clock goes on, and the TSCs are others
+TOGETHER = (COUNTED, FROZEN, SAVED)     # where clock and TSC are restored together
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class TestLab(MigrationLab):
     def __init__(self, nice, name):
         super().__init__(nice, name)
         self.programs, self.case, self.at = {}, None, None
+        self.program = None         # which of them the next host starts
         self.has_hyperv_page = False
         self.readings, self.states = [], []
         self.steps = open("steps.jsonl", "w", encoding="ascii")
@@ -107,9 +108,9 @@ class TestLab(MigrationLab):
 
     def use(self, vmm):
         """The VMM that the next host starts."""
-        program, *arguments = cases.VMMS[vmm]
+        self.program, *arguments = cases.VMMS[vmm]
         vcpus = self.case.vcpus
-        self.vmm = (shlex.quote(self.programs[program]), *arguments, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
+        self.vmm = (shlex.quote(self.programs[self.program]), *arguments, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
                     f'-append "$arguments test.clocksource={self.case.clocksource} "{shlex.quote(self.case.arguments)}',
                     "-machine hpet=off,vmport=off",     # our build has neither, and Debian's would send both
                     "-drive if=none,id=disk,format=qcow2,file=disk.qcow2")
@@ -234,6 +235,12 @@ class TestLab(MigrationLab):
     def tsc_offsets(self):
         return [int(offset) for offset in self.at.output("tsc_offsets").split()]
 
+    def restored(self, what):
+        """What the device of our series says of the guest's last restore."""
+        if what not in cases.LOADS or self.program != "patched":
+            return None
+        return self.at.ask("qom-get", path="/machine/kvmclock", property="restored")
+
     def hyperv_page(self):
         """Sequence, scale, offset."""
         if not self.has_hyperv_page:
@@ -254,7 +261,8 @@ class TestLab(MigrationLab):
         after = self.read_clocks(vcpus + SPARE if step.what == "plug" else vcpus)
         offsets.append(self.tsc_offsets())
         print(json.dumps({"case": self.case.name, "step": number, "stopped": self.stopped(), "khz": self.khz,
-                          "before": before, "after": after, "offsets": offsets, "hyperv": self.hyperv_page()}),
+                          "before": before, "after": after, "offsets": offsets, "hyperv": self.hyperv_page(),
+                          "restored": self.restored(step.what)}),
               file=self.steps, flush=True)
         return after
 

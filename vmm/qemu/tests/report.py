@@ -204,6 +204,7 @@ class Row:
     wall: float         # by how much the hosts' wall clocks may disagree
     moved: bool         # whether the TSCs differ by other numbers of cycles than before
     faults: list        # of pages
+    restored: str       # what the device says, or None
 
     @property
     def apart(self):
@@ -230,7 +231,7 @@ def row(case, step, vmm, note, wall, own_tscs=(False, False)):
                after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono,
                [now - then for now, then in zip(after.apart, before.apart)],
                len(after.apart) - len(before.apart), max(before.unequal_ns, after.unequal_ns), wall,
-               there[:len(known)] != known, before.faults + after.faults)
+               there[:len(known)] != known, before.faults + after.faults, note["restored"])
 
 
 def near(span, expected, slack):
@@ -324,6 +325,8 @@ def missed(row_):
         yield f"a vCPU is {row_.unequal_ns:.0f} ns behind another"
     if row_.plugged != (row_.step.what == "plug"):
         yield f"{row_.plugged} vCPUs more"
+    if row_.restored and (row_.restored == "with-tsc") != (row_.step.policy in cases.TOGETHER):
+        yield f"the device says {row_.restored}"
     yield from sorted(set(row_.faults))[:1]
 
 

@@ -30,6 +30,7 @@ class Guest:
         self.vcpus, self.lag = vcpus, {}
         self.offsets = [-10 ** 12] * vcpus
         self.stamp, self.hyperv = MS, None      # how old the line is, and what Hyper-V's page says
+        self.restored = None
 
     def vcpu(self, number, at):
         tsc = (at + self.tsc - self.lag.get(number, 0)) * KHZ // MS
@@ -52,7 +53,7 @@ class Guest:
 
 def note(guest, before, offsets, stopped=STOPPED):
     return {"before": before, "after": guest.readings(), "khz": KHZ, "stopped": stopped,
-            "offsets": [offsets, guest.offsets], "hyperv": guest.hyperv}
+            "offsets": [offsets, guest.offsets], "hyperv": guest.hyperv, "restored": guest.restored}
 
 
 def judge(policy, clock, tsc, mono=None, clocksource="tsc", what="precopy", change=None, stopped=STOPPED, own=False):
@@ -71,6 +72,12 @@ def judge(policy, clock, tsc, mono=None, clocksource="tsc", what="precopy", chan
 
 
 class Policies(unittest.TestCase):
+    def test_restored(self):
+        for policy, clock, tsc in (cases.COUNTED, 0, 0), (cases.LOST, -5 * MS, -9 * MS):
+            for restored in "with-tsc", "without-tsc":
+                faults = judge(policy, clock, tsc, change=lambda guest, restored=restored: setattr(guest, "restored", restored))
+                self.assertEqual(bool(faults), (policy == cases.COUNTED) != (restored == "with-tsc"))
+
     def test_counted(self):
         self.assertEqual(judge(cases.COUNTED, 0, 0), [])
         self.assertTrue(judge(cases.COUNTED, -5 * MS, -5 * MS))
