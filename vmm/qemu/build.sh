@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build QEMU with the series: out/qemu/BASE/build/qemu-system-x86_64, for x86 guests and with few devices. Incremental.
+# Build QEMU with the series, and the test that this has: out/qemu/BASE/build/qemu-system-x86_64, for x86 guests and with few
+# devices. Incremental.
 #
 #   vmm/qemu/build.sh                           what 'make qemu' does
 #   vmm/qemu/build.sh configure TREE DIRECTORY  no more than configure, for a tree of one's own
@@ -38,7 +39,7 @@ need_disk 2 "$OUT"
 [ $# -gt 0 ] || lock "qemu-build-$BASE"
 [ -f "$BUILD/build.ninja" ] || run "configuring QEMU" "$LOGS/qemu-configure.log" configure
 [ "${1:-}" != configure ] || exit 0
-run "QEMU $BASE" "$LOGS/qemu-build.log" ninja -C "$BUILD" -j "$JOBS" qemu-system-x86_64
+run "QEMU $BASE" "$LOGS/qemu-build.log" ninja -C "$BUILD" -j "$JOBS" qemu-system-x86_64 tests/qtest/kvmclock-test
 # Run from where it is built, QEMU looks for firmware below there only: it is Debian's.
 for dir in qemu seabios; do
 	mkdir -p "$BUILD/qemu-bundle/usr/share"

@@ -36,12 +36,12 @@ checkpatch() {
 		! grep -E '^(WARNING|ERROR)' "$LOG/checkpatch.out" | grep -v 'imported from Linux, are you using scripts/update'
 }
 
-# Whatever includes linux/kvm.h for these guests.
+# Whatever includes linux/kvm.h for these guests, and the test.
 build() {
 	local objects
 	[ -f "$BUILD/build.ninja" ] || "$ROOT/vmm/qemu/build.sh" configure "$TREE" "$BUILD" || return
 	mapfile -t objects < <(ninja -C "$BUILD" -t targets all |
-		sed -nE 's/^(libqemu-x86_64-softmmu\.f?a\.p\/(hw_i386_kvm|target_i386_kvm|accel_kvm).*\.c\.o): .*/\1/p')
+		sed -nE 's/^((libqemu-x86_64-softmmu\.f?a\.p\/(hw_i386_kvm|target_i386_kvm|accel_kvm)|tests\/qtest\/kvmclock-test\.p).*\.c\.o): .*/\1/p')
 	[ ${#objects[@]} -gt 0 ] || { echo "nothing to build"; return 1; }
 	ninja -C "$BUILD" -j "$JOBS" "${objects[@]}" >"$LOG/ninja.out" 2>&1 || { cat "$LOG/ninja.out"; return 1; }
 	! grep 'warning:' "$LOG/ninja.out"

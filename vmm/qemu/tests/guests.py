@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Boot two emulated AMD hosts, put guests under QEMU through what vmm/qemu/tests/cases.py says, and note their clocks.
 
-    vmm/qemu/tests/guests.py DIRECTORY BZIMAGE DEBIANS PATCHED CASE...
+    vmm/qemu/tests/guests.py DIRECTORY BZIMAGE DEBIANS PATCHED QTEST CASE...
 
 DIRECTORY holds host.gz (lab/demo/images.sh qemu) and gets steps.jsonl, walls.jsonl, the consoles and the sockets.
-DEBIANS is Debian's QEMU, PATCHED the one with our series. Before and after each step, the guest is asked for
+DEBIANS is Debian's QEMU, PATCHED the one with our series, QTEST the test that the series has. Before and after each step, the guest is asked for
 its clocks a number of times. The readings lie between the two times that are noted here, by CLOCK_MONOTONIC_RAW, which
 is the truth.
 """
@@ -32,6 +32,7 @@ PAUSE_S = 1.5           # that a guest is stopped, where it is for a time of our
 SLOW_BYTES = 8 << 20    # bandwidth until a migration is switched to postcopy
 HOP_LIMIT_S = 120
 CAPABILITIES = ("postcopy-ram", "return-path")
+QTEST_S = 180
 SPARE = 1               # vCPUs to be plugged in
 FIELDS = 9              # of a vCPU in a reading, see lab/demo/clockwatch.c
 
@@ -285,12 +286,21 @@ class TestLab(MigrationLab):
                  f"&& grep -qF {shlex.quote(why)} said", 30)
         host.run("unload_kvm")
 
+    def qtest(self, kvm):
+        """The series' own test."""
+        host = self.hosts["A"]
+        host.run(f"load_kvm {kvm}")
+        host.run(f"QTEST_QEMU_BINARY={shlex.quote(self.programs['patched'])} timeout {QTEST_S} "
+                 f"{shlex.quote(self.programs['qtest'])} -k >said 2>&1 || {{ cat said; false; }}", QTEST_S + 10)
+        host.run("unload_kvm")
+        self.progress.say(f"kvmclock-test passed on {kvm}")
+
     def note_walls(self):
         with open("walls.jsonl", "a", encoding="ascii") as out:
             print(json.dumps({name: host.wall_clock_error() for name, host in self.hosts.items()}), file=out)
 
-    def run(self, bzimage, debians, patched, *names):
-        self.programs = {"debian": debians, "patched": patched}
+    def run(self, bzimage, debians, patched, qtest, *names):
+        self.programs = {"debian": debians, "patched": patched, "qtest": qtest}
         for name, host in self.hosts.items():
             host.start(bzimage)
             host.run("mount -t debugfs debugfs /sys/kernel/debug")
@@ -300,6 +310,8 @@ class TestLab(MigrationLab):
         self.note_walls()
         self.refuses_to_start("ours", "-global kvmclock.count-pauses=on", "count-pauses needs kvmclock.x-guest-tsc=on")
         self.refuses_to_start("stock", "-global kvmclock.x-guest-tsc=on", "KVM cannot save the guest's TSC with its clock")
+        for kvm in ("stock", "ours"):
+            self.qtest(kvm)
         for case in cases.chosen(names):
             self.run_case(case)
         self.note_walls()
@@ -311,4 +323,4 @@ class TestLab(MigrationLab):
 
 
 if __name__ == "__main__":
-    sys.exit(run_lab(TestLab, sys.argv[1], *map(os.path.abspath, sys.argv[2:5]), *sys.argv[5:]))
+    sys.exit(run_lab(TestLab, sys.argv[1], *map(os.path.abspath, sys.argv[2:6]), *sys.argv[6:]))
