@@ -10,7 +10,7 @@
 #   KERNEL=/path/to/tree   use this tree as the base instead of fetching Debian's package
 #   RELEASE=trixie         which Debian 'make deb' builds for (packaging/releases)
 #   MODULE_KEY=, MODULE_CERT=   what 'make deb' signs modules with (packaging/README.md)
-#   QEMU=7.2|10.0          which QEMU 'make qemu' builds, and 'make check-qemu' runs (vmm/qemu/bases/)
+#   QEMU=7.2|10.0          which QEMU 'make qemu' builds, 'make deb-qemu' packs, and 'make check-qemu' runs (vmm/qemu/bases/)
 #   VMM=qemu               the series for QEMU (vmm/qemu/) in place of the kernel's: make series, series-check, apply, fetch
 #   DURATION=120           how long 'make stress' runs each phase, in seconds of the emulated host
 #   SAN=kcsan|kasan|rt     which kernel 'make check-sanitize' boots, lab/sanitize/: all three unless told
@@ -144,6 +144,16 @@ qemu: setup ## QEMU with the series of vmm/qemu/: out/qemu/7.2/build/qemu-system
 	@$(if $(filter qemu,$(VMM_ASKED) $(GOALS)),,KERNEL=) lab/fetch.sh
 	@lab/apply.py $(BASE)
 	@vmm/qemu/build.sh
+
+.PHONY: deb-qemu
+deb-qemu: export VMM := qemu
+deb-qemu: override export BASE := $(QEMU)
+deb-qemu: export SETUP := deb
+deb-qemu: setup ## Debian's source package of QEMU with that series in it: out/qemu/7.2/deb/ (QEMU=10.0)
+	@lab/fetch.sh
+	@lab/apply.py $(BASE)
+	@lab/series.sh
+	@vmm/qemu/deb.sh
 
 .PHONY: series
 series: export SETUP := series
