@@ -27,11 +27,15 @@ add_series() {
 	mv "$DEB/changelog" "$TREE/debian/changelog"
 }
 
-# Unpacked again, with all patches, it is the tree that 'make apply' made; build.sh leaves a file there.
+# in_tree ARGUMENT...: git, with what 'make apply' committed, in what was unpacked.
+in_tree() { GIT_INDEX_FILE=$DEB/index kgit --git-dir="$OURS/.git" --work-tree="$TREE" -C "$TREE" "$@"; }
+
+# Unpacked again, with all patches, it is what 'make apply' made.
 is_what_make_applied() {
 	rm -rf "$TREE"
 	dpkg-source --no-check -x "$DSC" "$TREE"
-	diff -r -q --no-dereference -x .git -x .pc -x debian -x kvmclock.mak "$OURS" "$TREE"
+	in_tree read-tree series
+	in_tree diff --exit-code --stat -- . ':!debian'
 }
 
 need dpkg-source git
@@ -50,5 +54,5 @@ run "unpacking $(basename "$source")" "$LOGS/deb-qemu-unpack.log" dpkg-source --
 add_series
 run "packing it" "$LOGS/deb-qemu-source.log" env -C "$DEB" dpkg-source -b "$TREE"
 run "unpacking what was packed" "$LOGS/deb-qemu-check.log" is_what_make_applied
-rm -rf "$TREE"
+rm -rf "$TREE" "$DEB/index"
 info "${DSC#"$ROOT"/}: Debian's package with $(find "$PATCHES" -name '000[1-9]*' | wc -l) patches more"
