@@ -476,14 +476,15 @@ static bool step_is_within(struct kvmclock_vm *kc, const char *name,
 
 /*
  * Stop the master clock, and start it again: two causes for another line.  In between, the
- * clock is the host's, and a vCPU draws its line from it by whole cycles of its TSC, so
- * that it may be ahead.  The master clock does not start below that.
+ * clock is the host's, and a vCPU draws its line from it by whole cycles of its TSC.  That
+ * is ahead or behind by less than one, so that the guest, which reads whole cycles, does
+ * not see it go back.  The master clock does not start below any vCPU's line.
  */
 static bool fire_and_restart(struct kvmclock_vm *kc, const struct event *event,
 			     struct kvmclock_shot *before, u64 tsc,
 			     struct kvmclock_series *steps)
 {
-	s64 max = 2 * REDRAW_NS + kvmclock_cycle_ns(kc), drift;
+	s64 cycle = kvmclock_cycle_ns(kc), max = 2 * REDRAW_NS + cycle, drift;
 	struct kvmclock_shot between;
 	bool ok;
 
@@ -495,7 +496,7 @@ static bool fire_and_restart(struct kvmclock_vm *kc, const struct event *event,
 
 	drift = drift_ns(rdtsc() - tsc);
 	ok = step_is_within(kc, event->name, &between, 0, max + drift, steps);
-	return step_is_within(kc, event->name, before, -drift, max + drift, steps) && ok;
+	return step_is_within(kc, event->name, before, -cycle - drift, max + drift, steps) && ok;
 }
 
 static bool fire(struct kvmclock_vm *kc, const struct event *event,
