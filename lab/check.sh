@@ -84,31 +84,26 @@ tools() {
 	fi
 }
 
-# boot LAB DIRECTORY SECONDS [PID...]: in the background, once these have ended.
-runs=() pids=()
+# boot LAB DIRECTORY SECONDS: in the background. BEHIND: a command in front of it.
+runs=() pids=() BEHIND=()
 boot() {
-	local lab=$1 dir=$2 seconds=$3 pid
-	shift 3
-	{
-		for pid; do tail -f /dev/null --pid="$pid"; done
-		exec "$ROOT/lab/boot-$lab.sh" "$dir" "$seconds"
-	} &
+	local lab=$1 dir=$2 seconds=$3
+	"${BEHIND[@]}" "$ROOT/lab/boot-$lab.sh" "$dir" "$seconds" &
 	pids+=($!)
 	runs+=("$dir")
 	info "$(basename "$dir"): $(wc -l <"$dir/plan") results to come"
 }
 
-# start NAME LAB KVM [PID...]: plan a run and boot it, unless there is nothing to run.
+# start NAME LAB KVM: plan a run and boot it, unless there is nothing to run.
 start() {
 	local dir=$RUNDIR/$1 lab=$2 plan
 	[ "$TIER" = fast ] || dir+=-$TIER
 	plan=$(python3 -B "$ROOT/lab/report.py" plan "$lab" "$3" "$TIER" "${tests[@]}")
-	shift 3
 	[ -n "$plan" ] || return 0
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	echo "$plan" >"$dir/plan"
-	boot "$lab" "$dir" $((limit[$lab-$TIER] * SLOWER)) "$@"
+	boot "$lab" "$dir" $((limit[$lab-$TIER] * SLOWER))
 }
 
 start_amd() {
@@ -116,13 +111,14 @@ start_amd() {
 	start_kexec
 }
 
-# Bochs has one thread, and its TSC counts instructions, so that nothing is lost by running stock and ours side by side. The
-# second one waits for the AMD host, some of whose tests compare durations.
+# Bochs has one thread, and its TSC counts instructions, so that nothing is lost by running stock and ours side by side, nor by
+# letting the second one have only what the others leave of the processors: some tests of the AMD host compare durations.
 start_intel() {
-	local others=("${pids[@]}")
 	if [ "$KVM" = both ]; then
 		start intel-ours intel ours
-		start intel-stock intel stock "${others[@]}"
+		BEHIND=(nice -n 19)
+		start intel-stock intel stock
+		BEHIND=()
 	else
 		start intel intel "$KVM"
 	fi
