@@ -265,12 +265,10 @@ static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 }
 
 /*
- * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if that is asked
- * for by @own, or the clock was redrawn and lines do not go on.  Then @own is set: others may
- * have written @vcpu's pages already, with what the line was before.  Fails if the CPU's
- * frequency is not known, because it goes offline or its TSC jumps.
- *
- * A clocksource may be slow, and the lock is every vCPU's: read it before.
+ * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if @own asks for
+ * that, or the clock was redrawn and lines do not go on.  Sets @own then: others may have
+ * written @vcpu's pages with what the line was before.  Fails if the CPU's frequency is not
+ * known, because it goes offline or its TSC jumps.
  */
 static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 {
@@ -279,12 +277,12 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 	struct kvmclock_instant now;
 	u32 khz;
 
+	/* A clocksource may be slow, and the lock is every vCPU's. */
 	guard(irqsave)();
 	khz = kvmclock_host_khz();
 	kvmclock_get_instant(CLOCK_REALTIME, &now);
 
 	guard(raw_spinlock)(&clock->tsc_write_lock);
-
 	if (clock->use_master_clock || list_empty(&vclock->node))
 		return 0;
 
@@ -342,7 +340,6 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 		WRITE_ONCE(clock->guest_has_run, true);
 
 	kvmclock_update_for(vcpu);
-
 	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, &own);
 	if (unlikely(r))
 		return r;
