@@ -837,10 +837,10 @@ void kvmclock_update(struct kvm *kvm)
 
 /*
  * The same, if there is a reason to; and redraw the line if its anchor is ahead of
- * @vcpu's TSC.  Whoever
- * makes a line known in terms of a vCPU's TSC looks for that first: each vCPU on its
- * way into the guest, for itself, and KVM_GET_CLOCK_GUEST.  Others that read @vcpu's
- * page by their own TSCs do so only while those are equal to its TSC.
+ * @vcpu's TSC.  Whoever makes a line known in terms of a vCPU's TSC looks for that
+ * first: each vCPU on its way into the guest, for itself, and KVM_GET_CLOCK_GUEST.
+ * Others that read @vcpu's page by their own TSCs do so only while those are equal to
+ * its TSC.
  */
 void kvmclock_update_for(struct kvm_vcpu *vcpu)
 {

@@ -568,11 +568,6 @@ static void restore_clocksource(void)
 	}
 }
 
-static const char *no_clocksource(void)
-{
-	return kvmclock_other_clocksource() ? NULL : "no other clocksource";
-}
-
 /* ---- Each of them against each kind of page ---- */
 
 static const struct op ops[] = {
@@ -598,8 +593,8 @@ static const struct op ops[] = {
 	{ "set_hyperv_msr", op_set_hyperv_msr, .hyperv = true },
 	/* On mainline, TSCs that are written later do not match any more. */
 	{ "create_vcpu", op_create_vcpu },
-	{ "create_vm", op_create_vm, .missing = no_clocksource, .after = restore_clocksource,
-	  .slow = true },
+	{ "create_vm", op_create_vm, .missing = kvmclock_no_clocksource,
+	  .after = restore_clocksource, .slow = true },
 };
 
 static const struct op set_clock = { "KVM_SET_CLOCK", op_set };

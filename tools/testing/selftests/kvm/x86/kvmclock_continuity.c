@@ -453,18 +453,13 @@ static void create_instance(int mode, int e)
 	kvmclock_settle(kc);
 }
 
-/* Record in @steps how far @kc's clock has stepped since @before; false if it may not. */
-static bool step_is_within(struct kvmclock_vm *kc, const char *name,
-			   struct kvmclock_shot *before, s64 min, s64 max,
+/* Record in @steps how far the clock has stepped; false if it may not. */
+static bool step_is_within(const char *name, struct kvmclock_shot *before,
+			   struct kvmclock_shot *after, s64 min, s64 max,
 			   struct kvmclock_series *steps)
 {
-	struct kvmclock_shot after;
-	s64 step;
+	s64 step = worst_step(before, after);
 
-	kvmclock_settle(kc);
-	kvmclock_shoot(kc, &after);
-
-	step = worst_step(before, &after);
 	if (steps->nr < KVMCLOCK_MAX_SAMPLES)
 		kvmclock_record(steps, step);
 	if (step >= min && step <= max)
@@ -481,36 +476,40 @@ static bool step_is_within(struct kvmclock_vm *kc, const char *name,
  * not see it go back.  The master clock does not start below any vCPU's line.
  */
 static bool fire_and_restart(struct kvmclock_vm *kc, const struct event *event,
-			     struct kvmclock_shot *before, u64 tsc,
 			     struct kvmclock_series *steps)
 {
 	s64 cycle = kvmclock_cycle_ns(kc), max = 2 * REDRAW_NS + cycle, drift;
-	struct kvmclock_shot between;
+	struct kvmclock_shot before, between, after;
+	u64 tsc = rdtsc();
 	bool ok;
 
+	kvmclock_shoot(kc, &before);
 	event->fire(kc);
 	kvmclock_settle(kc);
 	kvmclock_shoot(kc, &between);
 	event->restart(kc);
 	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &after);
 
 	drift = drift_ns(rdtsc() - tsc);
-	ok = step_is_within(kc, event->name, &between, 0, max + drift, steps);
-	return step_is_within(kc, event->name, before, -cycle - drift, max + drift, steps) && ok;
+	ok = step_is_within(event->name, &between, &after, 0, max + drift, steps);
+	return step_is_within(event->name, &before, &after, -cycle - drift, max + drift,
+			      steps) && ok;
 }
 
 static bool fire(struct kvmclock_vm *kc, const struct event *event,
 		 struct kvmclock_series *steps)
 {
-	struct kvmclock_shot before;
-	u64 tsc = rdtsc();
+	struct kvmclock_shot before, after;
+
+	if (event->restart)
+		return fire_and_restart(kc, event, steps);
 
 	kvmclock_shoot(kc, &before);
-	if (event->restart)
-		return fire_and_restart(kc, event, &before, tsc, steps);
-
 	event->fire(kc);
-	return step_is_within(kc, event->name, &before, 0, 0, steps);
+	kvmclock_settle(kc);
+	kvmclock_shoot(kc, &after);
+	return step_is_within(event->name, &before, &after, 0, 0, steps);
 }
 
 static void fire_instance(int mode, int e)

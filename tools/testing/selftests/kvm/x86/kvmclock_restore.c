@@ -965,11 +965,6 @@ static bool test_fallback_old_msr(void)
 	return ok;
 }
 
-static const char *no_clocksource(void)
-{
-	return kvmclock_other_clocksource() ? NULL : "no other clocksource";
-}
-
 static bool test_fallback_clocksource(void)
 {
 	struct kvm_clock_data data = saved(KVM_CLOCK_REALTIME);
@@ -1192,7 +1187,7 @@ static const struct kvmclock_test tests[] = {
 	{ "snapshot", test_snapshot },
 	{ "snapshot_host_tsc", test_snapshot_host_tsc },
 	{ "fallback_old_msr", test_fallback_old_msr },
-	{ "fallback_clocksource", test_fallback_clocksource, no_clocksource },
+	{ "fallback_clocksource", test_fallback_clocksource, kvmclock_no_clocksource },
 	{ "freeze", test_freeze },
 	{ "start_over", test_start_over },
 	{ "freeze_first", test_freeze_first },

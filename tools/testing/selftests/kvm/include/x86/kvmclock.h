@@ -1257,6 +1257,12 @@ static inline const char *kvmclock_other_clocksource(void)
 	return NULL;
 }
 
+/* Why a case that needs one is skipped, or NULL. */
+static inline const char *kvmclock_no_clocksource(void)
+{
+	return kvmclock_other_clocksource() ? NULL : "no other clocksource";
+}
+
 #define KVMCLOCK_PM_TEST	"/sys/power/pm_test"
 #define KVMCLOCK_PM_STATE	"/sys/power/state"
 #define KVMCLOCK_PM_TEST_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
