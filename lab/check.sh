@@ -84,11 +84,11 @@ tools() {
 	fi
 }
 
-# boot LAB DIRECTORY SECONDS: in the background. BEHIND: a command in front of it.
-runs=() pids=() BEHIND=()
+# boot LAB DIRECTORY SECONDS: in the background. HOW: a command in front of it.
+runs=() pids=() HOW=()
 boot() {
 	local lab=$1 dir=$2 seconds=$3
-	"${BEHIND[@]}" "$ROOT/lab/boot-$lab.sh" "$dir" "$seconds" &
+	"${HOW[@]}" "$ROOT/lab/boot-$lab.sh" "$dir" "$seconds" &
 	pids+=($!)
 	runs+=("$dir")
 	info "$(basename "$dir"): $(wc -l <"$dir/plan") results to come"
@@ -116,9 +116,9 @@ start_amd() {
 start_intel() {
 	if [ "$KVM" = both ]; then
 		start intel-ours intel ours
-		BEHIND=(nice -n 19)
+		HOW=(nice -n 19)
 		start intel-stock intel stock
-		BEHIND=()
+		HOW=()
 	else
 		start intel intel "$KVM"
 	fi

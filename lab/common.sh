@@ -169,6 +169,9 @@ kgit() {
 		-c advice.detachedHead=false -c safe.directory='*' "$@"
 }
 
+# Who packages are by: NAME <ADDRESS>.
+maintainer() { sed -n 's/^M:\t//p' "$ROOT/MAINTAINERS"; }
+
 # Counting, for the line that ends a check: N passed, N failed, N skipped.
 PASSED=0 FAILED=0 SKIPPED=0
 pass() { PASSED=$((PASSED + 1)); printf 'ok       %s\n' "$*"; }

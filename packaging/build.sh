@@ -73,8 +73,6 @@ headers() {
 			inside "$ROOTDIR" apt-get -q install -y --no-install-recommends "${missing[@]}"
 }
 
-maintainer() { sed -n 's/^M:\t//p' "$ROOT/MAINTAINERS"; }
-
 # fill FILE NAME VALUE...: @NAME@ in the file, and .in off its name.
 fill() {
 	local file=$1 text

@@ -15,7 +15,7 @@ source_tar() {
 
 changelog() {
 	printf '\n%%changelog\n* %s %s - %s-1\n- Built of commit %s\n' "$(git -C "$ROOT" log -1 --date='format:%a %b %d %Y' --format=%ad)" \
-		"$(sed -n 's/^M:\t//p' "$ROOT/MAINTAINERS")" "${UPSTREAM/+/^}" "$(git -C "$ROOT" rev-parse --short HEAD)"
+		"$(maintainer)" "${UPSTREAM/+/^}" "$(git -C "$ROOT" rev-parse --short HEAD)"
 }
 
 # What a spec asks for is packages that this machine, being Debian, has under other names.

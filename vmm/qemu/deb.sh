@@ -7,8 +7,6 @@ PATCHES=$OUT/series/qemu-$BASE
 DEB=$WORKDIR/deb
 TREE=$DEB/qemu
 
-maintainer() { sed -nE '/^M:/{s/^M:[[:space:]]*//p;q}' "$ROOT/MAINTAINERS"; }
-
 # The series behind Debian's patches, and an entry on top of its changelog. The date is the last commit's, so that the same input
 # gives the same package.
 add_series() {

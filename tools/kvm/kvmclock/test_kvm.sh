@@ -338,7 +338,7 @@ watch_once() {
 	"$kvmclock" save --run 3600000 "$dir/watched" >/dev/null 2>&1 &
 	pid=$!
 	for _ in $(seq 60); do
-		[ "$("$kvmclock" watch --once --json "$pid" | grep -c '"vcpus":2')" -eq 0 ] || break
+		! "$kvmclock" watch --once --json "$pid" | grep -q '"vcpus":2' || break
 		sleep 1
 	done
 	sleep 1
