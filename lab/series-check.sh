@@ -113,6 +113,9 @@ verdict() {
 	fi
 }
 
+# What an emulator can spoil is tried as often as make check tries it.
+tries_of() { awk -v name="$1" '$1 == name { print $5 }' "$ROOT/lab/tests.list"; }
+
 # boots N LOG: the AMD host, with the modules and the tests that were just built.
 boots() {
 	local run=$OUT/run/$BASE/amd-step-$1 name
@@ -120,11 +123,11 @@ boots() {
 	mkdir -p "$run"
 	{
 		echo "step load 60 1"
-		tests_of "$1" | while read -r name; do echo "step $name 180 3"; done
+		tests_of "$1" | while read -r name; do echo "step $name 180 $(tries_of "$name")"; done
 		echo "step unload 60 1"
 	} >"$run/plan"
 	IMAGE=$LOG/image STEP=$TREE SELFTESTS=$TREE/selftests.out "$ROOT/lab/image.sh" >"$2" &&
-		IMAGE=$LOG/image "$ROOT/lab/boot-amd.sh" "$run" 600 &&
+		IMAGE=$LOG/image "$ROOT/lab/boot-amd.sh" "$run" 1200 &&
 		RESULTS=$LOG/results python3 -B "$ROOT/lab/report.py" check "$run" >>"$2"
 }
 
