@@ -1248,7 +1248,7 @@ int main(void)
 {
 	kvmclock_start(0, NR_TESTS + NR_WAY_TESTS * NR_WAYS);
 	srandom(1);
-	for (mode = 0; mode < kvmclock_nr_modes(); mode++)
+	kvmclock_for_each_mode(mode)
 		run_mode();
 	kvmclock_finished();
 }

@@ -305,12 +305,6 @@ struct kvmclock_mode {
 
 #define KVMCLOCK_MAX_MODES	4
 
-/* Without TSC scaling there is only the first mode, 1:1. */
-static inline int kvmclock_nr_modes(void)
-{
-	return kvmclock_can_scale() ? KVMCLOCK_MAX_MODES : 1;
-}
-
 /*
  * 1:1; a round frequency; one below and one above the host's that make a ratio
  * with no exact binary fraction and a frequency that is no whole number of kHz.
@@ -328,6 +322,40 @@ static inline const struct kvmclock_mode *kvmclock_modes(void)
 	modes[2].khz = host * 3 / 7;
 	modes[3].khz = host * 2 + 1;
 	return modes;
+}
+
+/*
+ * Without TSC scaling, only the first one.  KVMCLOCK_MODES in the environment names
+ * those that are tested, e.g. "down up"; else it is all of them.
+ */
+static inline bool kvmclock_mode_is_tested(int mode)
+{
+	const char *names = getenv("KVMCLOCK_MODES");
+
+	if (!kvmclock_can_scale())
+		return !mode;
+	return !names || strstr(names, kvmclock_modes()[mode].name);
+}
+
+/* The first mode from @mode on that is tested. */
+static inline int kvmclock_next_mode(int mode)
+{
+	while (mode < KVMCLOCK_MAX_MODES && !kvmclock_mode_is_tested(mode))
+		mode++;
+	return mode;
+}
+
+#define kvmclock_for_each_mode(mode)						\
+	for ((mode) = kvmclock_next_mode(0); (mode) < KVMCLOCK_MAX_MODES;	\
+	     (mode) = kvmclock_next_mode((mode) + 1))
+
+static inline int kvmclock_nr_modes(void)
+{
+	int mode, nr = 0;
+
+	kvmclock_for_each_mode(mode)
+		nr++;
+	return nr;
 }
 
 /* ---- VM ---- */
