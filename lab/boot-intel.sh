@@ -66,11 +66,12 @@ drain_screen() {
 	exec cat "$screen" >/dev/null 2>&1
 }
 
+# script begins a session, in which being nice is worth nothing unless the session is (see emulate()).
 emulate_bochs() {
 	local drain
 	drain_screen &
 	drain=$!
-	emulate script -qec "bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null
+	emulate script -qec "{ nice >/proc/self/autogroup; } 2>/dev/null; exec bochs -q -f '$RUN/bochsrc' -rc '$RUN/bochs.rc'" /dev/null
 	kill $drain 2>/dev/null || true
 }
 

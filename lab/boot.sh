@@ -23,28 +23,48 @@ rcupdate.rcu_cpu_stall_timeout=300 quiet"
 run_arguments() {
 	RUN=${1:?the directory of the run} LIMIT=${2:-600}
 	[ -f "$RUN/plan" ] || die "no plan in $RUN"
-	[ -f "$IMAGE/host.cpio" ] || die "no image to boot" "Run 'lab/image.sh' first."
+	need cpio
+	[ -d "$IMAGE/root" ] || die "no image to boot" "Run 'lab/image.sh' first."
 	rm -rf "$RUN"/{result.ktap,console.log,emulator.log,status,first}
 	touch "$RUN/console.log" "$RUN/result.ktap"
 }
 
+# Of the tests in the image, those that are not planned: each is a megabyte, which an emulated host reads and unpacks in seconds. Who gets
+# a shell may run them all.
+unplanned() {
+	grep -q ^shell "$RUN/plan" || awk '
+		FILENAME == ARGV[1] { split($2, name, ":"); planned[name[1]]; next }
+		/^[a-z]/ { split($1, name, ":"); if (!(name[1] in planned)) print "./tests/" name[1] }
+	' "$RUN/plan" "$ROOT/lab/tests.list" "$ROOT"/bases/*/tests.list
+}
+
+archive() { LC_ALL=C sort | cpio --quiet -o -H newc; }
+
 # The image with this run's plan and files behind it: the kernel unpacks one cpio after the other.
 run_initrd() {
-	local dir
+	local dir lock
 	dir=$(mktemp -d)
 	# It becomes the host's root directory, for its unprivileged users, too.
 	chmod 755 "$dir"
 	[ ! -d "$RUN/extra" ] || cp -r "$RUN/extra/." "$dir"
 	mkdir -p "$dir/lab"
 	cp "$RUN/plan" "$dir/lab/plan"
-	(cd "$dir" && find . | LC_ALL=C sort | cpio --quiet -o -H newc | cat "$IMAGE/host.cpio" -) >"$1"
+	# So that nobody makes it anew meanwhile; several may read it.
+	exec {lock}>"$OUT/.lock.image"
+	flock -s "$lock"
+	{
+		(cd "$IMAGE/root" && find . | grep -vxFf <(unplanned) | archive)
+		(cd "$dir" && find . | archive)
+	} >"$1"
+	exec {lock}>&-
 	rm -r "$dir"
 }
 
-# emulate COMMAND...: never longer than LIMIT seconds, and how it ended.
+# emulate COMMAND...: never longer than LIMIT seconds, and how it ended. In a session of its own, because the scheduler shares the
+# processors out among sessions: where compilers run in the one that this was begun in, the host gets as much as all of them.
 emulate() {
 	local rc=0
-	timeout --kill-after=5 "$LIMIT" "$@" </dev/null >"$RUN/emulator.log" 2>&1 &
+	timeout --kill-after=5 "$LIMIT" setsid "$@" </dev/null >"$RUN/emulator.log" 2>&1 &
 	EMULATOR=$!
 	trap 'kill $EMULATOR 2>/dev/null || true' EXIT
 	trap 'exit 143' INT TERM

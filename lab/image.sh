@@ -1,7 +1,6 @@
 #!/bin/bash
-# The emulated host's initramfs, out/BASE/image/host.cpio: busybox, lab/init, the modules of stock and ours side by
-# side, the selftests, the tool. The plan of a run is a second cpio behind it (see boot() in lab/boot.sh), so one image
-# serves all.
+# What the emulated host's initramfs is made of, out/BASE/image/root: busybox, lab/init, the modules of stock and ours side by
+# side, the selftests, the tool. run_initrd() in lab/boot.sh packs it for a run, with the run's plan, so one image serves all.
 #
 #   IMAGE=DIRECTORY   make it there, with TESTS=no one without selftests and KUnit, which boots faster
 #   STEP=TREE         with the modules of that tree as well, as 'step': a commit of the series (lab/series-check.sh)
@@ -59,7 +58,7 @@ tools() {
 	install -m 755 "$ROOT/tools/kvm/kvmclock/rust/test_kvm.sh" "$IMAGE/root/tests/kvmclock_rust"
 }
 
-need cpio strip busybox
+need strip busybox
 KERNEL=${BOOT:+$BOOT/bzImage}
 KERNEL=${KERNEL:-$STOCK/arch/x86/boot/bzImage}
 [ -f "$KERNEL" ] || die "no kernel to boot" "Run 'lab/build.sh kernel' first."
@@ -75,7 +74,5 @@ if [ "${TESTS:-}" != no ]; then
 	selftests
 fi
 tools
-(cd "$IMAGE/root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc) >"$IMAGE/host.cpio.new"
-mv "$IMAGE/host.cpio.new" "$IMAGE/host.cpio"
 cp "$KERNEL" "$IMAGE/bzImage"
-info "$(du -h "$IMAGE/host.cpio" | cut -f 1) for the hosts in ${IMAGE#"$ROOT"/}"
+info "$(du -sh "$IMAGE/root" | cut -f 1) for the hosts in ${IMAGE#"$ROOT"/}"

@@ -119,7 +119,7 @@ def plan(lab, kvm, tier, only, rounds=None, known=None):
     lines = []
     for tests in rounds:
         chosen = [t for t in tests if t.name in only or
-                  (not only and t.tier[lab] == tier and not known.is_left_out(lab, t.name))]
+                  (not only and t.tier[lab] in (tier, 'both') and not known.is_left_out(lab, t.name))]
         for k in ['stock', 'ours'] if kvm == 'both' else [kvm]:
             mine = [t.planned(k) for t in chosen if k == 'ours' or t.stock != '-']
             if mine:

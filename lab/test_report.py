@@ -417,7 +417,7 @@ class PlanTest(unittest.TestCase):
         for test in tests:
             self.assertIn(test.stock, ('pass', 'fail', '-'))
             for lab, tier in test.tier.items():
-                self.assertIn(tier, ('fast', 'slow', '-'))
+                self.assertIn(tier, ('fast', 'slow', 'both', '-'))
                 if tier == '-':
                     self.assertTrue(known.reason(lab, 'ours', 'absent', test.name), f'{test.name}: why not on {lab}?')
 
