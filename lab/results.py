@@ -81,11 +81,15 @@ class Results:
 
     def lab_span(self, row, kvm):
         path = self.out / 'results' / f'{BASE}-{row.source}-{kvm}.tsv'
-        found = [(float(value), unit) for _, key, value, unit in rows_of(path) if fnmatch.fnmatchcase(key, row.keys)]
+        measures = rows_of(path)
+        found = [(float(value), unit) for _, key, value, unit in measures if fnmatch.fnmatchcase(key, row.keys)]
         units = {unit for _, unit in found}
         if len(units) > 1:
             sys.exit(f'results.list: {row.keys} are of different units: {" ".join(sorted(units))}')
         if not found:
+            test = row.keys.split('.')[0]
+            if any(key.split('.')[0] == test for _, key, _, _ in measures):
+                sys.exit(f'results.list: {row.keys}: {path.name} has measurements of {test}, but none of that name')
             return None
         scale = 1 if row.unit == '-' else SCALE[row.unit]
         values = [value / scale for value, _ in found]

@@ -104,6 +104,11 @@ class ResultsTest(unittest.TestCase):
         with self.assertRaises(SystemExit):
             self.written()
 
+    def test_a_name_that_nothing_has(self):
+        self.put_all()
+        with self.assertRaisesRegex(SystemExit, 'none of that name'):
+            r.results_md(self.results, [r.Row('readme', 'amd', 'continuity.new_name.*', '-', 'A row')], '')
+
     def test_readme(self):
         self.put_all()
         text = r.readme(self.results, LIST, README)
