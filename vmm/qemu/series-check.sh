@@ -36,12 +36,12 @@ checkpatch() {
 		! grep -E '^(WARNING|ERROR)' "$LOG/checkpatch.out" | grep -v 'imported from Linux, are you using scripts/update'
 }
 
-# Whatever includes linux/kvm.h for these guests, and the test.
+# Whatever includes linux/kvm.h for these guests, virtual time, and the test.
 build() {
-	local objects
+	local objects wanted='hw_i386_kvm|target_i386_kvm|accel_kvm|softmmu_cpu-timers|system_cpu-timers'
 	[ -f "$BUILD/build.ninja" ] || "$ROOT/vmm/qemu/build.sh" configure "$TREE" "$BUILD" || return
 	mapfile -t objects < <(ninja -C "$BUILD" -t targets all |
-		sed -nE 's/^((libqemu-x86_64-softmmu\.f?a\.p\/(hw_i386_kvm|target_i386_kvm|accel_kvm)|tests\/qtest\/kvmclock-test\.p).*\.c\.o): .*/\1/p')
+		sed -nE 's/^((lib[a-z0-9_-]+\.f?a\.p\/('"$wanted"')|tests\/qtest\/kvmclock-test\.p).*\.c\.o): .*/\1/p')
 	[ ${#objects[@]} -gt 0 ] || { echo "nothing to build"; return 1; }
 	ninja -C "$BUILD" -j "$JOBS" "${objects[@]}" >"$LOG/ninja.out" 2>&1 || { cat "$LOG/ninja.out"; return 1; }
 	! grep 'warning:' "$LOG/ninja.out"
@@ -89,7 +89,8 @@ rm -rf "$TREE" "$BUILD"
 kgit clone -q --shared "$STOCK" "$TREE"
 echo "$OURS/.git/objects" >>"$TREE/.git/objects/info/alternates"
 verdict "QEMU's base builds" build
-for patch in "$PATCHES"/000[1-9]*.patch; do
+for patch in "$PATCHES"/*.patch; do
+	[[ $patch != */0000-* ]] || continue
 	n=$(basename "$patch" | cut -c1-4)
 	verdict "$n git am" am "$patch"
 	verdict "$n checkpatch" checkpatch
