@@ -29,12 +29,12 @@
  *
  * "T SEQ\n", which starts no threads, is answered with
  *
- *   T SEQ MONO, then per reading, in their order,
+ *   T SEQ TSC0 MONO TSC1, then per reading, in their order,
  *   VCPU TSC0 PAGE TSC1 TIMESTAMP SYSTEM MUL SHIFT FLAGS
  *
- * one of each vCPU that is online, and of the first one again; PAGE is from
- * between the two readings of the TSC, and the rest is what was in the pvclock
- * page then, for others to compute from.
+ * one of each vCPU that is online, and of the first one again; MONO, which the
+ * first one reads, and PAGE are from between the two readings of the TSC, and the
+ * rest is what was in the pvclock page then, for others to compute from.
  *
  * "W MSR VALUE VCPU...", numbers as in C, writes a register of these vCPUs, and is
  * not answered.
@@ -316,12 +316,26 @@ static void answer_vcpu(FILE *out, int cpu)
 		line.tsc_shift, line.flags);
 }
 
+/* Its clocksource may be one that takes long to read. */
+static void answer_mono(FILE *out)
+{
+	__u64 before = __rdtsc(), mono, after;
+
+	_mm_lfence();
+	mono = read_clock(MONO, 0);
+	_mm_lfence();
+	after = __rdtsc();
+	fprintf(out, " %llu %llu %llu", before, mono, after);
+}
+
 /* vCPUs come by hot plug, so that the number of them is none that was found once. */
 static void answer_vcpus(FILE *out, unsigned long seq)
 {
 	int cpu;
 
-	fprintf(out, "T %lu %llu", seq, read_clock(MONO, 0));
+	pin(0);
+	fprintf(out, "T %lu", seq);
+	answer_mono(out);
 	for (cpu = 0; cpu < MAX_VCPUS; cpu++)
 		if (try_pin(cpu))
 			answer_vcpu(out, cpu);

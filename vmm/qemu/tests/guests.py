@@ -56,7 +56,7 @@ class TestLab(MigrationLab):
     """The hosts, one guest at a time, and what was noted of each step."""
 
     HOST = TestHost
-    LIMIT_S = 1500
+    LIMIT_S = 1800
 
     def __init__(self, nice, name):
         super().__init__(nice, name)
@@ -79,9 +79,9 @@ class TestLab(MigrationLab):
         return any(state == "RESUME" for _, state in self.states)
 
     def on_reading(self, fields, when):
-        number, mono, *rest = fields
+        number, before, mono, after, *rest = fields
         self.readings.append({"number": number, "sent": self.sent[number], "received": when, "mono": mono,
-                              "vcpus": [rest[i:i + FIELDS] for i in range(0, len(rest), FIELDS)]})
+                              "mono_tscs": [before, after], "vcpus": [rest[i:i + FIELDS] for i in range(0, len(rest), FIELDS)]})
 
     def read_clocks(self, vcpus):
         """From the guest where it is, until they bound the clocks well.
@@ -109,10 +109,11 @@ class TestLab(MigrationLab):
 
     def use(self, vmm):
         """The VMM that the next host starts."""
-        self.program, *arguments = cases.VMMS[vmm]
+        self.program, *options = cases.VMMS[vmm]
         vcpus = self.case.vcpus
-        self.vmm = (shlex.quote(self.programs[self.program]), *arguments, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
-                    f'-append "$arguments test.clocksource={self.case.clocksource} "{shlex.quote(self.case.arguments)}',
+        arguments = "${arguments%tsc=reliable*}${arguments#*tsc=reliable}" if self.case.watchdog else "$arguments"
+        self.vmm = (shlex.quote(self.programs[self.program]), *options, f"-smp {vcpus},maxcpus={vcpus + SPARE}",
+                    f'-append "{arguments} test.clocksource={self.case.clocksource} "{shlex.quote(self.case.arguments)}',
                     "-machine hpet=off,vmport=off",     # our build has neither, and Debian's would send both
                     "-drive if=none,id=disk,format=qcow2,file=disk.qcow2")
 

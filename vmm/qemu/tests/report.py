@@ -31,7 +31,7 @@ WROTE_LEAST_NS = 1000 * MS  # by how much what a guest writes to a TSC sets it f
 PVCLOCK_TSC_STABLE_BIT = 1
 HYPERV_NS = 100         # the unit of Hyper-V's reference time
 SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace:|\bRIP:|INFO: (possible|suspicious|task|rcu)|rcu: INFO|UBSAN|KASAN|"
-                   r"Kernel panic|general protection|unchecked MSR|soft lockup")
+                   r"Kernel panic|general protection|unchecked MSR|soft lockup|test: the clocksource is")
 
 
 class ReportError(Exception):
@@ -146,6 +146,7 @@ class Clocks:
     clock: Span
     tsc: Span
     mono: Span
+    mono_apart: Span    # CLOCK_MONOTONIC less TSC, on the first vCPU
     apart: list         # KVM clock less TSC, on each vCPU
     unequal_ns: float   # by how much a vCPU's clock or TSC is behind what another one has shown before
     faults: list        # of pages
@@ -172,6 +173,11 @@ def apart(readings, number, base, khz):
                      for vcpu in read_there])
 
 
+def mono_apart(readings, base, khz):
+    return together([Span(*(reading["mono"] - tsc_ns(tsc, base, khz) for tsc in reversed(reading["mono_tscs"])))
+                     for reading in readings])
+
+
 def deviation(values):
     """Of (earliest, latest reading, sent, received)."""
     return together([Span(low - received, high - sent) for low, high, sent, received in values])
@@ -184,6 +190,7 @@ def clocks(readings, base, khz, own_tscs):
         tsc=deviation([(tsc_ns(vcpu.tsc0, base, khz), tsc_ns(vcpu.tsc1, base, khz), sent, received)
                        for vcpu, sent, received in firsts]),
         mono=deviation([(r["mono"], r["mono"], r["sent"], r["received"]) for r in readings]),
+        mono_apart=mono_apart(readings, base, khz),
         apart=[apart(readings, number, base, khz) for number in range(len(readings[0]["vcpus"]) - 1)],
         unequal_ns=max(behind(reading, khz, own_tscs) for reading in readings),
         faults=[fault for reading in readings for fault in disagree(reading)])
@@ -198,7 +205,8 @@ class Row:
     clock: Span         # gained
     tsc: Span
     mono: Span
-    aparts: list        # by how much the two parted, on each vCPU
+    mono_apart: Span    # by how much CLOCK_MONOTONIC and the TSC parted, whatever its clocksource is
+    aparts: list        # by how much the KVM clock and the TSC parted, on each vCPU
     plugged: int
     unequal_ns: float
     wall: float         # by how much the hosts' wall clocks may disagree
@@ -229,7 +237,7 @@ def row(case, step, vmm, note, wall, own_tscs=(False, False)):
         after.faults += [fault for reading in note["after"] for fault in hyperv_disagrees(reading, note["hyperv"])]
     return Row(case, step, vmm, note["stopped"],
                after.clock - before.clock, after.tsc - before.tsc, after.mono - before.mono,
-               [now - then for now, then in zip(after.apart, before.apart)],
+               after.mono_apart - before.mono_apart, [now - then for now, then in zip(after.apart, before.apart)],
                len(after.apart) - len(before.apart), max(before.unequal_ns, after.unequal_ns), wall,
                there[:len(known)] != known, before.faults + after.faults, note["restored"])
 
@@ -253,6 +261,8 @@ def agree(row_):
     for number, span in enumerate(row_.aparts):
         if not near(span, 0, AGREE_NS):
             yield f"KVM clock and TSC of vCPU {number} parted by {span.middle / US:+.1f} us"
+    if not near(row_.mono_apart, 0, AGREE_NS):
+        yield f"CLOCK_MONOTONIC and the TSC parted by {row_.mono_apart.middle / US:+.1f} us"
     if row_.moved:
         yield "the TSCs of the vCPUs do not differ by what they did"
 
@@ -373,7 +383,8 @@ TABLE = "{:<8} {:<18} {:<6} {:<10} {:<9} {:<11} {:>8} {:>10} {:>10} {:>6} {:>13}
 CAPTIONS = (("", "case", "", "step", "QEMU", "policy", "stopped", "KVM clock", "TSC", "+-", "parted by"),
             ("", "", "vCPUs", "", "", "", "ms", "gained, ms", "gained, ms", "ms", "us"))
 HEADER = ("case", "kvm", "clocksource", "vcpus", "step", "qemu", "policy", "stopped_ms", "clock_gain_ms", "tsc_gain_ms",
-          "mono_gain_ms", "bound_ms", "parted_us", "parted_bound_us", "vcpu_behind_ns", "verdict")
+          "mono_gain_ms", "bound_ms", "parted_us", "parted_bound_us", "mono_parted_us", "mono_parted_bound_us",
+          "vcpu_behind_ns", "verdict")
 
 
 def bound(row_):
@@ -384,7 +395,8 @@ def cells(row_, verdict):
     return (row_.case.name, row_.case.kvm, row_.case.clocksource, row_.case.vcpus, row_.step.what, row_.vmm,
             row_.step.policy, f"{row_.stopped / MS:.1f}",
             *(f"{span.middle / MS:.3f}" for span in (row_.clock, row_.tsc, row_.mono)), f"{bound(row_) / MS:.3f}",
-            f"{row_.apart.middle / US:.2f}", f"{row_.apart.bound / US:.2f}", f"{row_.unequal_ns:.0f}", verdict)
+            *(f"{number / US:.2f}" for span in (row_.apart, row_.mono_apart) for number in (span.middle, span.bound)),
+            f"{row_.unequal_ns:.0f}", verdict)
 
 
 def line(row_, failed):

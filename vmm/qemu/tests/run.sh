@@ -51,7 +51,7 @@ info "making the images"
 "$ROOT/lab/demo/images.sh" qemu "$DIR"
 
 # Its children end with it, and a signal to this script goes on to it.
-timeout --kill-after=15 1600 python3 -B "$HERE/guests.py" "$DIR" "$kernel" \
+timeout --kill-after=15 1900 python3 -B "$HERE/guests.py" "$DIR" "$kernel" \
 	"$(in_host debian "$QEMU_ROOT$(command -v qemu-system-x86_64)" "${firmware[@]}")" \
 	"$(in_host patched-system-x86_64 "$PATCHED" "${firmware[@]}")" "$(in_host qtest "$QTEST")" "${cases[@]}" &
 trap 'kill $! 2>/dev/null && wait $!' EXIT

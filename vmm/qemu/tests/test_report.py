@@ -45,7 +45,9 @@ class Guest:
         order = [*range(self.vcpus), 0]
         vcpus = [self.vcpu(number, at + 50_000 * i) for i, number in enumerate(order)]
         self.now = at + 400_000 + int(self.random.expovariate(1 / 1e6))
-        return {"sent": sent, "received": self.now, "mono": at + self.mono, "vcpus": vcpus}
+        tsc = vcpus[0][1]
+        return {"sent": sent, "received": self.now, "mono": at + self.mono,
+                "mono_tscs": [tsc - 200 * KHZ // MS, tsc + 300 * KHZ // MS], "vcpus": vcpus}
 
     def readings(self):
         return [self.reading() for _ in range(12)]
@@ -84,6 +86,7 @@ class Policies(unittest.TestCase):
         self.assertTrue(judge(cases.COUNTED, 5 * MS, 5 * MS))
         self.assertIn("parted", judge(cases.COUNTED, 0, 60_000)[0])
         self.assertIn("CLOCK_MONOTONIC", judge(cases.COUNTED, 0, 0, mono=-9 * MS)[0])
+        self.assertIn("CLOCK_MONOTONIC and the TSC parted by -60.0 us", judge(cases.COUNTED, 0, 0, mono=-60_000)[0])
 
     def test_frozen(self):
         self.assertEqual(judge(cases.FROZEN, -STOPPED, -STOPPED), [])
