@@ -41,29 +41,19 @@ struct kvmclock_instant {
 	s32 tai_offset;		/* CLOCK_TAI - CLOCK_REALTIME in s, if CLOCK_TAI was */
 };
 
-/* kvmclock_ioctl.c */
+/* kvmclock_set.c: what user space asks for */
 int kvm_vm_ioctl_get_clock(struct kvm *kvm, void __user *argp);
 int kvm_vm_ioctl_set_clock(struct kvm *kvm, void __user *argp);
 int kvmclock_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
-int kvm_set_clock(struct kvm *kvm, const struct kvm_clock_data *data);
-
-/* kvmclock_vcpu.c: the vCPU's own interface */
 int kvmclock_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp);
 int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			    const struct kvm_device_attr *attr);
-
-/* kvmclock_debugfs.c */
 void kvmclock_create_debugfs(struct kvm *kvm);
 
 /* kvmclock_host.c: what happens to the host's time */
 void kvmclock_vendor_init(void);
 void kvmclock_vendor_exit(void);
 void kvmclock_host_cpu_up(void);
-
-/* kvmclock_set.c: KVM_SET_CLOCK */
-void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data);
-int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data);
-int kvmclock_restore_vcpu_line(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line);
 
 /* kvmclock_pages.c: how guests get to see it */
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);

@@ -1,18 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_SET_CLOCK: set the clock to a value, or restore the line that a guest has
- * computed with elsewhere, and its TSCs with it.
+ * What user space asks of the clock: KVM_GET_CLOCK, KVM_SET_CLOCK, which restores a line
+ * with the TSCs that belong to it, too, the ioctls of a vCPU, and debugfs.
  *
- * A value takes effect at an instant at which no vCPU is in the guest.  Wall time
+ * What is set takes effect at an instant at which no vCPU is in the guest.  Wall time
  * and TSC are of that instant.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/build_bug.h>
+#include <linux/debugfs.h>
+#include <linux/fs.h>
 #include <linux/kvm_host.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
 
 #include "kvmclock.h"
 #include "kvmclock_math.h"
 #include "x86.h"
+
+/* The ioctls' numbers encode the size, for 32-bit user space, too. */
+static_assert(sizeof(struct kvm_clock_data) == 48);
+static_assert(offsetof(struct kvm_clock_data, tsc_to_system_mul) == 40);
+static_assert(offsetofend(struct kvm_clock_data, pad) == 48);
+static_assert(sizeof(struct pvclock_vcpu_time_info) == 32);
+static_assert(sizeof(struct kvm_vcpu_tsc_scale) == 16);
 
 /*
  * How a line is to be restored: the line, in the domain of the TSC scaled by @ratio, what it
@@ -132,7 +144,7 @@ static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *d
 		kvm_set_guest_paused(vcpu);
 }
 
-void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
+static void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	u64 ns, *vcpus_ns = kvmclock_is_monotonic(kvm, data) ? &ns : NULL;
 	struct kvmclock_instant now;
@@ -383,7 +395,7 @@ static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
  * whose TSCs are to be moved must not run in between: hold all their mutexes, or
  * leave their TSCs alone.  Mostly they need not move, and nobody is locked.
  */
-int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
+static int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	int r = kvmclock_restore_with(kvm, NULL, data, false);
 
@@ -402,27 +414,181 @@ int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
 	return r;
 }
 
-/*
- * Restore a line in terms of @vcpu's TSC, which cannot change meanwhile.  The clock is
- * the VM's, so that all vCPUs' pages follow; no TSC is moved.
- */
-int kvmclock_restore_vcpu_line(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *line)
+static bool kvmclock_is_valid_rate(u32 mul, s8 shift)
 {
-	const struct kvm_clock_data data = {
-		.clock = line->system_time,
-		.flags = KVM_CLOCK_GUEST_TSC,
-		.guest_tsc = line->tsc_timestamp,
-		.tsc_to_system_mul = line->tsc_to_system_mul,
-		.tsc_shift = line->tsc_shift,
-	};
+	return mul && shift >= -31 && shift <= 31;
+}
+
+/* A line that was saved, to be restored: only what is documented is accepted. */
+static bool kvmclock_is_valid_line(struct kvm *kvm, const struct kvm_clock_data *data)
+{
+	return READ_ONCE(kvm->arch.clock.enabled) & KVM_CLOCK_GUEST_TSC &&
+	       kvmclock_is_valid_rate(data->tsc_to_system_mul, data->tsc_shift) &&
+	       !memchr_inv(data->pad, 0, sizeof(data->pad));
+}
+
+int kvm_vm_ioctl_get_clock(struct kvm *kvm, void __user *argp)
+{
+	struct kvm_clock_data data __uninitialized;
+
+	kvm_get_clock(kvm, &data);
+	return copy_to_user(argp, &data, sizeof(data)) ? -EFAULT : 0;
+}
+
+/*
+ * Take whatever KVM_GET_CLOCK reports, because VMMs hand its result back unchanged:
+ * flags that only say something about it, and any padding.
+ */
+int kvm_vm_ioctl_set_clock(struct kvm *kvm, void __user *argp)
+{
+	struct kvm_clock_data data;
+
+	if (copy_from_user(&data, argp, sizeof(data)))
+		return -EFAULT;
+
+	if (data.flags & ~KVM_CLOCK_VALID_FLAGS)
+		return -EINVAL;
+
+	if (!(data.flags & KVM_CLOCK_GUEST_TSC)) {
+		kvmclock_set(kvm, &data);
+		return 0;
+	}
+
+	if (!kvmclock_is_valid_line(kvm, &data))
+		return -EINVAL;
+
+	return kvmclock_restore(kvm, &data);
+}
+
+/*
+ * A VMM opts in to the flags that it knows: one that does not hands a structure
+ * to SET that GET of another kernel has filled.
+ */
+int kvmclock_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap)
+{
+	if (cap->args[0] & ~(u64)KVM_CLOCK_OPTIONAL_FLAGS)
+		return -EINVAL;
+
+	if (cap->args[1] || cap->args[2] || cap->args[3])
+		return -EINVAL;
+
+	WRITE_ONCE(kvm->arch.clock.enabled, cap->args[0]);
+	return 0;
+}
+
+static int kvmclock_debugfs_ns(void *data, u64 *val)
+{
+	struct kvm_clock_data clock;
+
+	kvm_get_clock(data, &clock);
+	*val = clock.clock;
+	return 0;
+}
+
+/* As KVM_GET_CLOCK reports them: they tell the mode, and what was opted in to. */
+static int kvmclock_debugfs_flags(void *data, u64 *val)
+{
+	struct kvm_clock_data clock;
+
+	kvm_get_clock(data, &clock);
+	*val = clock.flags;
+	return 0;
+}
+
+DEFINE_SIMPLE_ATTRIBUTE(kvmclock_debugfs_ns_fops, kvmclock_debugfs_ns, NULL, "%llu\n");
+DEFINE_SIMPLE_ATTRIBUTE(kvmclock_debugfs_flags_fops, kvmclock_debugfs_flags, NULL, "%llu\n");
+
+void kvmclock_create_debugfs(struct kvm *kvm)
+{
+	debugfs_create_file("clock_ns", 0444, kvm->debugfs_dentry, kvm,
+			    &kvmclock_debugfs_ns_fops);
+	debugfs_create_file("clock_flags", 0444, kvm->debugfs_dentry, kvm,
+			    &kvmclock_debugfs_flags_fops);
+}
+
+static int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp)
+{
+	struct pvclock_vcpu_time_info line;
+
+	/* What is returned here, KVM_SET_CLOCK_GUEST takes. */
+	kvmclock_update_for(vcpu);
+
+	if (!kvmclock_get_master_line(vcpu, &line))
+		return -ENODATA;
+
+	return copy_to_user(argp, &line, sizeof(line)) ? -EFAULT : 0;
+}
+
+/*
+ * Restore a line in terms of @vcpu's TSC, which cannot change meanwhile: what
+ * KVM_GET_CLOCK_GUEST reports, or a guest's page, whose @version and @flags are ignored.
+ * The clock is the VM's, so that all vCPUs' pages follow; no TSC is moved.
+ */
+static int kvmclock_set_guest(struct kvm_vcpu *vcpu, void __user *argp)
+{
+	struct kvm_clock_data data = { .flags = KVM_CLOCK_GUEST_TSC };
+	struct pvclock_vcpu_time_info line;
 	int r;
 
 	lockdep_assert_held(&vcpu->mutex);
+
+	if (copy_from_user(&line, argp, sizeof(line)))
+		return -EFAULT;
+
+	if (line.pad0 || memchr_inv(line.pad, 0, sizeof(line.pad)) ||
+	    !kvmclock_is_valid_rate(line.tsc_to_system_mul, line.tsc_shift))
+		return -EINVAL;
 
 	/* It is being created, and has no TSC yet. */
 	if (list_empty(&vcpu->arch.clock.node))
 		return -ENODATA;
 
+	data.clock = line.system_time;
+	data.guest_tsc = line.tsc_timestamp;
+	data.tsc_to_system_mul = line.tsc_to_system_mul;
+	data.tsc_shift = line.tsc_shift;
 	r = kvmclock_restore_with(vcpu->kvm, vcpu, &data, false);
 	return r == -EOPNOTSUPP ? -ENODATA : r;
+}
+
+int kvmclock_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp)
+{
+	/* 32-bit hosts have no master clock, and do not offer the ioctls. */
+	if (!IS_ENABLED(CONFIG_X86_64))
+		return -EINVAL;
+
+	if (ioctl == KVM_GET_CLOCK_GUEST)
+		return kvmclock_get_guest(vcpu, argp);
+
+	return kvmclock_set_guest(vcpu, argp);
+}
+
+static int kvmclock_get_tsc_scale(struct kvm_vcpu *vcpu, void __user *argp)
+{
+	const struct kvm_vcpu_tsc_scale scale = {
+		.tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio,
+		.tsc_frac_bits = kvm_caps.tsc_scaling_ratio_frac_bits,
+	};
+
+	return copy_to_user(argp, &scale, sizeof(scale)) ? -EFAULT : 0;
+}
+
+/*
+ * KVM_VCPU_TSC_SCALE is there only where hardware scales TSCs.  It follows from
+ * KVM_SET_TSC_KHZ, and cannot be written.
+ */
+int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
+			    const struct kvm_device_attr *attr)
+{
+	if (!IS_ENABLED(CONFIG_X86_64) || !kvm_caps.has_tsc_control)
+		return -ENXIO;
+
+	switch (ioctl) {
+	case KVM_HAS_DEVICE_ATTR:
+		return 0;
+	case KVM_GET_DEVICE_ATTR:
+		return kvmclock_get_tsc_scale(vcpu, u64_to_user_ptr(attr->addr));
+	default:
+		return -EINVAL;
+	}
 }
