@@ -14,16 +14,12 @@ identifier f = {
 	// master clock and publishing
 	pvclock_update_vm_gtod_copy, kvm_make_mclock_inprogress_request,
 	__kvm_start_pvclock_update, kvm_start_pvclock_update, kvm_end_pvclock_update,
-	kvm_update_masterclock, get_cpu_tsc_khz, __get_kvmclock, get_kvmclock,
+	kvm_update_masterclock, __get_kvmclock, get_kvmclock,
 	get_kvmclock_ns, kvm_setup_guest_pvclock, kvm_guest_time_update,
 	kvm_get_wall_clock_epoch, kvm_gen_kvmclock_update, kvmclock_reset,
 	// MSRs, pause flag, ioctls
 	kvm_write_wall_clock, kvm_write_system_time, kvm_set_guest_paused,
 	kvm_vm_ioctl_get_clock, kvm_vm_ioctl_set_clock,
-	// host events
-	kvmclock_cpu_down_prep, tsc_khz_changed, kvm_hyperv_tsc_notifier,
-	__kvmclock_cpufreq_notifier, kvmclock_cpufreq_notifier, kvmclock_cpu_online,
-	kvm_timer_init, pvclock_gtod_update_fn, pvclock_irq_work_fn, pvclock_gtod_notify,
 	kvm_pv_clock_pairing,
 	// Hyper-V: the reference TSC page and counter
 	compute_tsc_page_parameters, tsc_page_update_unsafe, kvm_hv_setup_tsc_page,

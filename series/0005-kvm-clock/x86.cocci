@@ -27,24 +27,13 @@
 // What a guest's TSC was when it ran last follows from the host's when it was put.
 @last_guest_tsc@ symbol vcpu; @@
 - vcpu->arch.last_guest_tsc = kvm_read_l1_tsc(vcpu, rdtsc());
-@put@ symbol vcpu; @@
-  kvm_arch_vcpu_put(...) {
-  ...
-- vcpu->arch.last_host_tsc = rdtsc();
-+ kvmclock_vcpu_put(vcpu);
-  }
 
 // A vCPU is loaded.  The restart of the Hyper-V timer, which stays, must follow.
-@load@ symbol vcpu, cpu; statement S1, S2, S3; identifier d; expression E; @@
+@load@ symbol vcpu, cpu; statement S2, S3; @@
   kvm_arch_vcpu_load(...) {
   ...
-- if (unlikely(vcpu->arch.tsc_offset_adjustment)) S1
-+ kvmclock_vcpu_load(vcpu);
-  ...
   if (unlikely(vcpu->cpu != cpu) || kvm_check_tsc_unstable()) {
-- 	s64 d = E;
-- 	if (d < 0)
-- 		mark_tsc_unstable(...);
+  	... when any
 - 	if (kvm_check_tsc_unstable()) S2
 + 	kvmclock_vcpu_moved(vcpu);
 +
@@ -77,40 +66,11 @@
   ...
   }
 @vm_init@ expression kvm; @@
-- kvm->arch.default_tsc_khz = max_tsc_khz ? : tsc_khz;
+  kvm->arch.default_tsc_khz = max_tsc_khz ? : tsc_khz;
 + kvmclock_init_vm(kvm);
 @vcpu_init@ expression vcpu; @@
 - kvm_gpc_init(&vcpu->arch.pv_time, ...);
 + kvmclock_init_vcpu(vcpu);
-
-// A CPU of the host comes up.
-@cpu_up@ iterator name list_for_each_entry; statement S1, S2; identifier kvm, l, st, b; @@
-  kvm_arch_enable_virtualization_cpu(void) {
-  ...
-- l = rdtsc();
-- st = !kvm_check_tsc_unstable();
-- list_for_each_entry(kvm, &vm_list, vm_list) S1
-- if (b) S2
-+ kvmclock_host_cpu_up();
-  ...
-  }
-// One declarator a pass.
-@cpu_up_locals depends on cpu_up@ identifier x = {kvm, vcpu, i, local_tsc, max_tsc, stable}; type T; expression E; @@
-  kvm_arch_enable_virtualization_cpu(void) {
-  ... when any
-(
-- T x;
-|
-- T x = E;
-)
-  ... when any
-  }
-@cpu_up_second_locals depends on cpu_up@ identifier x = {backwards_tsc}; type T; expression E; @@
-  kvm_arch_enable_virtualization_cpu(void) {
-  ... when any
-- T x = E;
-  ... when any
-  }
 
 // KVM_VCPU_TSC_OFFSET
 @set_offset@ expression vcpu, kvm, offset; identifier matched, tsc, ns, flags; expression E1, E2; @@
@@ -162,28 +122,3 @@
 @tolerance@ @@
 - static u32 __read_mostly tsc_tolerance_ppm = 250;
 + u32 __read_mostly tsc_tolerance_ppm = 250;
-
-// The module is loaded and unloaded.
-@init@ @@
-- kvm_timer_init();
-+ kvmclock_vendor_init();
-@init_notifier@ @@
-- pvclock_gtod_register_notifier(...);
-@init_hyperv@ @@
-- if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
-- 	set_hv_tscchange_cb(...);
-@exit_hyperv@ @@
-- if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
-- 	clear_hv_tscchange_cb();
-@exit@ @@
-- if (!boot_cpu_has(X86_FEATURE_CONSTANT_TSC)) {
-- 	cpufreq_unregister_notifier(...);
-- 	cpuhp_remove_state_nocalls(CPUHP_AP_X86_KVM_CLK_ONLINE);
-- }
-+ kvmclock_vendor_exit();
-@exit_notifier@ @@
-- pvclock_gtod_unregister_notifier(...);
-@exit_irq_work@ @@
-- irq_work_sync(&pvclock_irq_work);
-@exit_work@ @@
-- cancel_work_sync(&pvclock_gtod_work);

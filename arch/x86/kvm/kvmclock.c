@@ -33,6 +33,9 @@
 #define CREATE_TRACE_POINTS
 #include "kvmclock_trace.h"
 
+/* The host's TSC is about to jump, or has just done so: no vCPU enters a guest. */
+static bool tsc_is_held;
+
 /* Frequency of a TSC that is scaled by @ratio, in units of 2^-20 Hz. */
 u64 kvmclock_guest_freq(u32 khz, u64 ratio)
 {
@@ -71,16 +74,19 @@ void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, u64 ns, u32 khz)
 	kvmclock_draw_line(&vclock->line, host_tsc, ns, khz, vclock->ratio);
 }
 
-/* The host's TSC was reset, and the clock does not know yet. */
+/* The host's TSC was reset, and the line is from before that. */
 static bool kvmclock_missed_tsc_reset(const struct kvm_clock *clock)
 {
-	return clock->tsc_resets != READ_ONCE(kvmclock_tsc_resets);
+	return READ_ONCE(clock->tsc_before_reset);
 }
 
-/* Something has happened on the host that the clock may have to follow first. */
-static bool kvmclock_must_look(const struct kvm_clock *clock)
+/*
+ * The frequency of this CPU's TSC, or 0 if no vCPU may enter the guest: the CPU goes
+ * offline, or its TSC jumps.
+ */
+u32 kvmclock_host_khz(void)
 {
-	return READ_ONCE(clock->must_update) || kvmclock_missed_tsc_reset(clock);
+	return unlikely(READ_ONCE(tsc_is_held)) ? 0 : get_cpu_tsc_khz();
 }
 
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
@@ -217,7 +223,7 @@ void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 	struct kvmclock_instant now;
 	unsigned int seq;
 
-	if (unlikely(kvmclock_must_look(clock)))
+	if (unlikely(READ_ONCE(clock->must_update)))
 		kvmclock_update(kvm);
 
 	do {
@@ -437,10 +443,10 @@ bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 	lockdep_assert_held(&clock->tsc_write_lock);
 
 	*ratio = 0;
-	if (!tsc_based || kvmclock_tsc_is_held() || clock->boot_vcpu_runs_old_kvmclock)
+	if (!tsc_based || READ_ONCE(tsc_is_held) || clock->boot_vcpu_runs_old_kvmclock)
 		return false;
 
-	if (clock->backwards_tsc_observed || kvmclock_missed_tsc_reset(clock))
+	if (kvm->arch.backwards_tsc_observed)
 		return false;
 
 	if (clock->nr_ratio_steps || clock->nr_catching_up)
@@ -542,7 +548,7 @@ static u64 kvmclock_line_floor(const struct pvclock_vcpu_time_info *line, u64 ho
 /* The host TSC up to which the lines are good: after a reset, they ended when a vCPU ran last. */
 static u64 kvmclock_last_tsc_of(const struct kvm_clock *clock, const struct kvmclock_instant *now)
 {
-	return unlikely(kvmclock_missed_tsc_reset(clock)) ? kvmclock_tsc_before_reset() : now->tsc;
+	return READ_ONCE(clock->tsc_before_reset) ? : now->tsc;
 }
 
 /*
@@ -574,15 +580,6 @@ static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *
 	return ns;
 }
 
-/* No master clock any more; and TSCs written before have nothing in common with later ones. */
-static void kvmclock_follow_tsc_reset(struct kvm_clock *clock)
-{
-	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
-	clock->backwards_tsc_observed = true;
-	clock->last_tsc_nsec = 0;
-	clock->last_tsc_write = 0;
-}
-
 /*
  * Redraw the clock's line through @ns at @now, or as @asked, and choose the mode that it
  * runs in.  This is the only place that does so; all vCPUs are out of the guest.
@@ -601,9 +598,7 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	if (unlikely(kvmclock_missed_tsc_reset(clock)))
-		kvmclock_follow_tsc_reset(clock);
-
+	WRITE_ONCE(clock->tsc_before_reset, 0);
 	was_master = clock->use_master_clock;
 	WRITE_ONCE(clock->use_master_clock,
 		   kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
@@ -715,7 +710,7 @@ void kvmclock_end_update(struct kvm *kvm)
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (!master || READ_ONCE(vcpu->arch.clock.shown) != generation)
 			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-		if (likely(!kvmclock_tsc_is_held()))
+		if (likely(!READ_ONCE(tsc_is_held)))
 			kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
 	}
 }
@@ -844,31 +839,54 @@ void kvmclock_update(struct kvm *kvm)
  */
 void kvmclock_update_for(struct kvm_vcpu *vcpu)
 {
-	if (unlikely(kvmclock_must_look(&vcpu->kvm->arch.clock) || kvmclock_line_is_ahead(vcpu)))
+	if (unlikely(READ_ONCE(vcpu->kvm->arch.clock.must_update) || kvmclock_line_is_ahead(vcpu)))
 		__kvmclock_update(vcpu->kvm, vcpu);
 }
 
 /*
- * Something has happened on the host, e.g. to its clocksource, that the clock may
- * have to follow: note that.  Its update_lock may be held by a task that does not get
- * to run, and other VMs do not wait for that.
+ * The host's clocksource has changed, which the clocks may have to follow: leave a note in
+ * each VM, on which whoever needs its clock next acts.  Its update_lock may be held by a
+ * task that does not get to run, and neither other VMs nor kvm_lock wait for that.
  *
  * The note is made with tsc_write_lock held, so that who removes it has seen what
  * happened.
  */
-void kvmclock_note_host_event(struct kvm *kvm)
+void kvmclock_note_host_event(void)
 {
-	scoped_guard(raw_spinlock_irq, &kvm->arch.clock.tsc_write_lock)
-		WRITE_ONCE(kvm->arch.clock.must_update, true);
-	kvm_make_all_cpus_request(kvm, KVM_REQ_MASTERCLOCK_UPDATE);
+	struct kvm *kvm;
+
+	guard(mutex)(&kvm_lock);
+
+	list_for_each_entry(kvm, &vm_list, vm_list) {
+		scoped_guard(raw_spinlock_irq, &kvm->arch.clock.tsc_write_lock)
+			WRITE_ONCE(kvm->arch.clock.must_update, true);
+		kvm_make_all_cpus_request(kvm, KVM_REQ_MASTERCLOCK_UPDATE);
+	}
 }
 
 /*
- * The host's TSC is about to jump, or has just @jumped.  Before, have the clock
- * leave it for the host's time; the vCPUs stay out of the guest.  Behind, take it
- * from there: no line that was drawn before means anything.
+ * The host is resumed, on the only CPU that runs, and its TSC is behind @last_tsc, at
+ * which a vCPU ran last: no line means anything from there, and no TSC that was written
+ * before is one to match.
  */
-void kvmclock_redraw_for_host(struct kvm *kvm, bool jumped)
+void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+
+	/* A line that waits for one reset already has not been used since. */
+	if (!clock->tsc_before_reset)
+		WRITE_ONCE(clock->tsc_before_reset, last_tsc);
+	clock->last_tsc_nsec = 0;
+	clock->last_tsc_write = 0;
+	WRITE_ONCE(clock->must_update, true);
+}
+
+/*
+ * The host's TSC is about to jump, or has just @jumped.  Before, have the clock leave it
+ * for the host's time; behind, take it from there: no line that was drawn before means
+ * anything.
+ */
+static void kvmclock_redraw_for_jump(struct kvm *kvm, bool jumped)
 {
 	struct kvmclock_instant now;
 	u64 vcpus_ns, ns;
@@ -881,6 +899,33 @@ void kvmclock_redraw_for_host(struct kvm *kvm, bool jumped)
 	kvmclock_redraw(kvm, &now, ns, NULL, KVMCLOCK_CAUSE_FREQUENCY);
 	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
+}
+
+static void kvmclock_redraw_all_vms(bool jumped)
+{
+	struct kvm *kvm;
+
+	guard(mutex)(&kvm_lock);
+
+	list_for_each_entry(kvm, &vm_list, vm_list)
+		kvmclock_redraw_for_jump(kvm, jumped);
+}
+
+/*
+ * The host's TSC is about to jump: all vCPUs leave the guest, and stay out, also of a VM
+ * that is created meanwhile, until kvmclock_return_to_tsc() finds no line from before.
+ */
+void kvmclock_leave_tsc(void)
+{
+	WRITE_ONCE(tsc_is_held, true);
+	kvmclock_redraw_all_vms(false);
+}
+
+void kvmclock_return_to_tsc(void)
+{
+	kvmclock_redraw_all_vms(true);
+	WRITE_ONCE(tsc_is_held, false);
+	kvmclock_redraw_all_vms(false);
 }
 
 /* Have @vcpu's pages written, in host clock mode with a new line. */
@@ -905,7 +950,6 @@ void kvmclock_init_vm(struct kvm *kvm)
 	ratelimit_state_init(&clock->update_rs, HZ, 10);
 	ratelimit_set_flags(&clock->update_rs, RATELIMIT_MSG_ON_RELEASE);
 	INIT_LIST_HEAD(&clock->vcpus);
-	clock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
 
 	kvm_gpc_init(&clock->hyperv.cache, kvm);
 	raw_spin_lock_init(&clock->hyperv.lock);
@@ -922,6 +966,4 @@ void kvmclock_init_vm(struct kvm *kvm)
 	clock->redraws = 1;
 	clock->origin_tsc = now.tsc;
 	clock->origin_ns = kvmclock_boot_ns(&now);
-
-	kvm->arch.default_tsc_khz = kvmclock_default_tsc_khz();
 }

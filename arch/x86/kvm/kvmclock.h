@@ -7,12 +7,12 @@
 #define __KVM_X86_KVMCLOCK_H
 
 #include <linux/kvm_host.h>
-#include <linux/percpu.h>
 
 #include <asm/tsc.h>
 #include <asm/vdso/clocksource.h>
 
 struct ms_hyperv_tsc_page;
+struct timekeeper;
 
 /* What KVM_ENABLE_CAP takes for KVM_CAP_ADJUST_CLOCK. */
 #define KVM_CLOCK_OPTIONAL_FLAGS \
@@ -50,11 +50,6 @@ int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			    const struct kvm_device_attr *attr);
 void kvmclock_create_debugfs(struct kvm *kvm);
 
-/* kvmclock_host.c: what happens to the host's time */
-void kvmclock_vendor_init(void);
-void kvmclock_vendor_exit(void);
-void kvmclock_host_cpu_up(void);
-
 /* kvmclock_pages.c: how guests get to see it */
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);
 void kvmclock_reset(struct kvm_vcpu *vcpu);
@@ -86,7 +81,6 @@ void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset);
 int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz);
 void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu);
 void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now);
-void kvmclock_adjust_reset_tsc(struct kvm_vcpu *vcpu);
 void kvmclock_vcpu_moved(struct kvm_vcpu *vcpu);
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 offset);
@@ -109,8 +103,11 @@ bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_in
 void kvmclock_publish(struct kvm *kvm);
 void kvmclock_update(struct kvm *kvm);
 void kvmclock_update_for(struct kvm_vcpu *vcpu);
-void kvmclock_note_host_event(struct kvm *kvm);
-void kvmclock_redraw_for_host(struct kvm *kvm, bool jumped);
+void kvmclock_note_host_event(void);
+void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc);
+void kvmclock_leave_tsc(void);
+void kvmclock_return_to_tsc(void);
+u32 kvmclock_host_khz(void);
 void kvmclock_request_update(struct kvm_vcpu *vcpu);
 
 /* kvmclock.c: for who draws another line */
@@ -131,22 +128,11 @@ void kvmclock_end_update(struct kvm *kvm);
 
 /* kvmclock_instant.c: where time comes from */
 extern int kvmclock_vclock_mode;
-extern unsigned int kvmclock_tsc_resets;
-DECLARE_PER_CPU(u64, kvmclock_last_tsc);
 
 void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now);
 u64 kvmclock_boot_ns(const struct kvmclock_instant *now);
 bool kvmclock_host_is_tsc_based(void);
-u32 kvmclock_host_khz(void);
-void kvmclock_set_cpu_khz(unsigned int cpu, u32 khz);
-u32 kvmclock_default_tsc_khz(void);
-void kvmclock_set_max_khz(u32 khz);
-bool kvmclock_tsc_is_held(void);
-void kvmclock_hold_tsc(bool hold);
-void kvmclock_find_tsc_reset(void);
-void kvmclock_forget_last_tsc(void);
-u64 kvmclock_tsc_adjustment(void);
-u64 kvmclock_tsc_before_reset(void);
+bool kvmclock_note_clocksource(const struct timekeeper *tk);
 
 /*
  * On Hyper-V, the TSC is marked unstable because its frequency changes with
@@ -156,22 +142,6 @@ static inline bool kvm_check_tsc_unstable(void)
 {
 	return check_tsc_unstable() &&
 	       READ_ONCE(kvmclock_vclock_mode) != VDSO_CLOCKMODE_HVCLOCK;
-}
-
-/* @vcpu is loaded: adjust its TSC if the host's was reset. */
-static inline void kvmclock_vcpu_load(struct kvm_vcpu *vcpu)
-{
-	if (unlikely(vcpu->arch.clock.tsc_resets != READ_ONCE(kvmclock_tsc_resets)))
-		kvmclock_adjust_reset_tsc(vcpu);
-}
-
-static inline void kvmclock_vcpu_put(struct kvm_vcpu *vcpu)
-{
-	u64 tsc = rdtsc();
-
-	vcpu->arch.clock.last_host_tsc = tsc;
-	if (likely(tsc > __this_cpu_read(kvmclock_last_tsc)))
-		__this_cpu_write(kvmclock_last_tsc, tsc);
 }
 
 /*
@@ -215,8 +185,9 @@ static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 	return __kvmclock_handle_requests(vcpu);
 }
 
-/* x86.c: what is left there of a guest's TSC */
+/* x86.c: what is left there of TSCs */
 extern u32 tsc_tolerance_ppm;
+unsigned long get_cpu_tsc_khz(void);
 void __kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 l1_offset);
 void kvm_vcpu_write_tsc_multiplier(struct kvm_vcpu *vcpu, u64 l1_multiplier);
 

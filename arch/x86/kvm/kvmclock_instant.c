@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Where the KVM clock's time comes from: the host's clocks and its TSC, at one
- * instant, how fast that TSC runs, and how often it was reset.
+ * instant.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
+#include <linux/timekeeper_internal.h>
 #include <linux/timekeeping.h>
 
 #include <asm/tsc.h>
@@ -14,26 +15,6 @@
 
 /* The VDSO_CLOCKMODE_* of the host's clocksource, as the timekeeper's notifier saw it. */
 int kvmclock_vclock_mode = VDSO_CLOCKMODE_NONE;
-
-/* The highest host TSC at which this CPU has put a vCPU, which normally is the last. */
-DEFINE_PER_CPU(u64, kvmclock_last_tsc);
-
-/*
- * The host's TSC resets while KVM was loaded.  Written at resume, when a single CPU
- * runs, with interrupts disabled, and read by tasks, which go on after that.
- */
-unsigned int kvmclock_tsc_resets;
-static u64 tsc_adjustment;	/* cycles that the resets took, together */
-static u64 tsc_before_reset;	/* the last TSC at which a vCPU ran before */
-
-/* Without constant TSC: this CPU's frequency, 0 while the CPU is offline. */
-static DEFINE_PER_CPU(u32, cpu_tsc_khz);
-
-/* Without constant TSC: the highest frequency of a CPU. */
-static u32 max_khz;
-
-/* The host's TSC is about to jump, or has just done so: no vCPU can run. */
-static bool tsc_is_held;
 
 /* Whether instants are based on the TSC, unless the clocksource changes right now. */
 bool kvmclock_host_is_tsc_based(void)
@@ -158,92 +139,18 @@ u64 kvmclock_boot_ns(const struct kvmclock_instant *now)
 }
 
 /*
- * The frequency of this CPU's TSC.  Without constant TSC, 0 while the CPU goes
- * offline.  A constant TSC's may change as well, when its calibration is refined
- * shortly after boot; the clocksource changes with it, and the notifier follows.
+ * Called by the timekeeper at each update, within its write section: reading the time or
+ * taking a lock here would be a deadlock.  Tells whether the clocksource is another one.
  */
-u32 kvmclock_host_khz(void)
+bool kvmclock_note_clocksource(const struct timekeeper *tk)
 {
-	if (unlikely(READ_ONCE(tsc_is_held)))
-		return 0;
+	static const struct clocksource *last;
+	const struct clocksource *cs = tk->tkr_mono.clock;
 
-	if (cpu_feature_enabled(X86_FEATURE_CONSTANT_TSC))
-		return tsc_khz;
+	if (likely(cs == last))
+		return false;
 
-	return raw_cpu_read(cpu_tsc_khz);
-}
-
-void kvmclock_set_cpu_khz(unsigned int cpu, u32 khz)
-{
-	per_cpu(cpu_tsc_khz, cpu) = khz;
-}
-
-/* The frequency of the TSCs of a VM that asks for none. */
-u32 kvmclock_default_tsc_khz(void)
-{
-	return max_khz ? : tsc_khz;
-}
-
-void kvmclock_set_max_khz(u32 khz)
-{
-	max_khz = khz;
-}
-
-bool kvmclock_tsc_is_held(void)
-{
-	return READ_ONCE(tsc_is_held);
-}
-
-void kvmclock_hold_tsc(bool hold)
-{
-	WRITE_ONCE(tsc_is_held, hold);
-}
-
-static u64 kvmclock_last_put_tsc(void)
-{
-	u64 last = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		last = max(last, per_cpu(kvmclock_last_tsc, cpu));
-
-	return last;
-}
-
-/*
- * Called at resume, on the only CPU that runs, with interrupts disabled: find out
- * whether the TSC is behind what it was when a vCPU ran last.  Adjustments add up,
- * in case the host is suspended again before some vCPU has run.
- */
-void kvmclock_find_tsc_reset(void)
-{
-	u64 last = kvmclock_last_put_tsc(), tsc = rdtsc_ordered();
-	int cpu;
-
-	if (likely(last <= tsc))
-		return;
-
-	for_each_possible_cpu(cpu)
-		per_cpu(kvmclock_last_tsc, cpu) = 0;
-
-	tsc_before_reset = last;
-	tsc_adjustment += last - tsc;
-	WRITE_ONCE(kvmclock_tsc_resets, kvmclock_tsc_resets + 1);
-}
-
-/* This CPU comes up for KVM.  A TSC from before a reset that KVM did not see is void. */
-void kvmclock_forget_last_tsc(void)
-{
-	if (raw_cpu_read(kvmclock_last_tsc) > rdtsc())
-		raw_cpu_write(kvmclock_last_tsc, 0);
-}
-
-u64 kvmclock_tsc_adjustment(void)
-{
-	return READ_ONCE(tsc_adjustment);
-}
-
-u64 kvmclock_tsc_before_reset(void)
-{
-	return READ_ONCE(tsc_before_reset);
+	last = cs;
+	WRITE_ONCE(kvmclock_vclock_mode, cs->vdso_clock_mode);
+	return true;
 }

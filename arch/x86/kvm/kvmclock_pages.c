@@ -474,8 +474,6 @@ void kvmclock_init_vcpu(struct kvm_vcpu *vcpu)
 	INIT_LIST_HEAD(&vclock->node);
 	mutex_init(&vclock->pages_lock);
 	kvm_gpc_init(&vclock->pv_time, vcpu->kvm);
-	vclock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
-	vclock->tsc_adjusted = kvmclock_tsc_adjustment();
 }
 
 void kvmclock_reset(struct kvm_vcpu *vcpu)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The vCPUs' TSCs, as far as the KVM clock follows or moves them: matching of
- * TSC writes, catching up with the host's time, and TSCs that are reset.
+ * TSC writes, and catching up with the host's time.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -159,13 +159,6 @@ u64 kvmclock_boot_offset(const struct kvm_clock *clock, u64 ratio)
 	return kvmclock_origin_offset(clock, ratio);
 }
 
-/* Whether the host's TSC has counted since the VM was created. */
-static bool kvmclock_origin_tsc_is_good(const struct kvm_clock *clock)
-{
-	return !kvm_check_tsc_unstable() && !clock->backwards_tsc_observed &&
-	       clock->tsc_resets == READ_ONCE(kvmclock_tsc_resets);
-}
-
 /*
  * Until a TSC is written, all have counted since the VM was created, each at its own
  * frequency: as if 0 had been written to them then.
@@ -179,7 +172,8 @@ static void kvmclock_join_origin(struct kvm_vcpu *vcpu, const struct kvmclock_in
 	u64 elapsed_ns = kvmclock_boot_ns(now) - clock->origin_ns;
 	u64 offset;
 
-	if (likely(kvmclock_origin_tsc_is_good(clock)))
+	/* Whether the host's TSC has counted since then. */
+	if (likely(!kvm_check_tsc_unstable() && !vcpu->kvm->arch.backwards_tsc_observed))
 		offset = kvmclock_origin_offset(clock, ratio);
 	else
 		offset = nsec_to_cycles(vcpu, elapsed_ns) - kvm_scale_tsc(now->tsc, ratio);
@@ -463,38 +457,17 @@ void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now
 }
 
 /*
- * The host's TSC was reset since @vcpu was loaded last: adjust the vCPU's by what is
- * missing.  The time for which the host was suspended is not known here; KVM has
- * the clock count it, but not the TSC.
- */
-void kvmclock_adjust_reset_tsc(struct kvm_vcpu *vcpu)
-{
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-	u64 adjustment = kvmclock_tsc_adjustment();
-
-	adjust_tsc_offset_host(vcpu, adjustment - vclock->tsc_adjusted);
-	vclock->tsc_adjusted = adjustment;
-	vclock->tsc_resets = READ_ONCE(kvmclock_tsc_resets);
-
-	/* What the TSC was on another CPU is no news of that CPU any more. */
-	vclock->last_host_tsc = 0;
-	WRITE_ONCE(vcpu->kvm->arch.clock.must_update, true);
-	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-}
-
-/*
  * With an unreliable host TSC, the guest's TSC goes on from where it was when
  * the vCPU ran last, and catches up with the time from there.  The clock cannot be
  * updated with preemption disabled; @vcpu does so on its way into the guest.
  */
 static void kvmclock_resume_unstable_tsc(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-	u64 last_tsc = kvm_read_l1_tsc(vcpu, vclock->last_host_tsc);
+	u64 last_tsc = kvm_read_l1_tsc(vcpu, vcpu->arch.last_host_tsc);
 
 	guard(raw_spinlock_irqsave)(&vcpu->kvm->arch.clock.tsc_write_lock);
 
-	if (vclock->last_host_tsc)
+	if (vcpu->arch.last_host_tsc)
 		kvmclock_write_offset(vcpu, kvm_compute_l1_tsc_offset(vcpu, last_tsc));
 	if (vcpu->arch.guest_tsc_protected || vcpu->arch.tsc_catchup)
 		return;
@@ -508,11 +481,6 @@ static void kvmclock_resume_unstable_tsc(struct kvm_vcpu *vcpu)
 /* @vcpu is loaded on another CPU, or the host's TSC is unstable. */
 void kvmclock_vcpu_moved(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-
-	if (vclock->last_host_tsc && (s64)(rdtsc() - vclock->last_host_tsc) < 0)
-		mark_tsc_unstable("KVM discovered backwards TSC");
-
 	if (kvm_check_tsc_unstable())
 		kvmclock_resume_unstable_tsc(vcpu);
 

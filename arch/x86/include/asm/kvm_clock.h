@@ -78,8 +78,7 @@ struct kvm_clock {
 	unsigned int nr_catching_up;
 	bool tsc_protected;	/* a vCPU's TSC cannot be moved by KVM */
 	bool boot_vcpu_runs_old_kvmclock;
-	bool backwards_tsc_observed;
-	unsigned int tsc_resets;	/* of the host, that the clock knows of */
+	u64 tsc_before_reset;	/* the last host TSC before a reset that the line is older than */
 	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
 
 	/*
@@ -154,11 +153,6 @@ struct kvm_vcpu_clock {
 	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set; needs no lock */
 	struct gfn_to_pfn_cache pv_time;
 	gpa_t pending_wall_clock;	/* for the vCPU itself to write */
-
-	/* For the vCPU itself, the CPU that it was loaded on last. */
-	u64 last_host_tsc;
-	unsigned int tsc_resets;	/* of the host that its TSC was adjusted for */
-	u64 tsc_adjusted;		/* by how much */
 
 	/* The generation of matching TSCs that the vCPU belongs to. */
 	u64 this_tsc_nsec;
