@@ -224,7 +224,7 @@ void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 	unsigned int seq;
 
 	if (unlikely(READ_ONCE(clock->must_update)))
-		kvmclock_update(kvm);
+		kvmclock_update(kvm, NULL);
 
 	do {
 		*data = (struct kvm_clock_data){};
@@ -236,18 +236,11 @@ void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data)
 }
 
 /* Each vCPU is to write its pages and the boot vCPU's before it enters the guest. */
-static void kvmclock_start_publishing(struct kvm_clock *clock)
+void kvmclock_publish(struct kvm_clock *clock)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
 
 	WRITE_ONCE(clock->generation, clock->generation + 1);
-}
-
-void kvmclock_publish(struct kvm *kvm)
-{
-	guard(raw_spinlock_irqsave)(&kvm->arch.clock.tsc_write_lock);
-
-	kvmclock_start_publishing(&kvm->arch.clock);
 }
 
 /*
@@ -308,7 +301,7 @@ static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
  */
 static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu)
 {
-	kvmclock_start_publishing(&vcpu->kvm->arch.clock);
+	kvmclock_publish(&vcpu->kvm->arch.clock);
 	kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
 }
 
@@ -419,17 +412,6 @@ bool kvmclock_find_ratio(u32 khz, u64 *ratio)
 	return *ratio && *ratio < kvm_caps.max_tsc_scaling_ratio;
 }
 
-/* The scaling ratio of a vCPU that is created now, or 0 if it will have to catch up. */
-static u64 kvmclock_default_ratio(struct kvm *kvm)
-{
-	u64 ratio;
-
-	if (kvmclock_find_ratio(READ_ONCE(kvm->arch.default_tsc_khz), &ratio))
-		return ratio;
-
-	return kvm_caps.default_tsc_scaling_ratio;
-}
-
 /*
  * The master clock needs a host clocksource that is the TSC, and guest TSCs that
  * are the host's, all scaled in the same way and shifted by any offset.  Of TSCs
@@ -439,6 +421,7 @@ static u64 kvmclock_default_ratio(struct kvm *kvm)
 bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
+	const struct kvm_vcpu_clock *first;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
@@ -452,11 +435,15 @@ bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 	if (clock->nr_ratio_steps || clock->nr_catching_up)
 		return false;
 
+	first = kvmclock_first_vcpu(clock);
 	if (clock->tsc_protected && clock->nr_vcpus > 1)
 		return false;
 
-	*ratio = clock->nr_vcpus ? kvmclock_first_vcpu(clock)->tsc_ratio :
-				   kvmclock_default_ratio(kvm);
+	/* Of a vCPU that is created now, it is 0 if that will have to catch up. */
+	if (first)
+		*ratio = first->tsc_ratio;
+	else if (!kvmclock_find_ratio(READ_ONCE(kvm->arch.default_tsc_khz), ratio))
+		*ratio = kvm_caps.default_tsc_scaling_ratio;
 	return *ratio;
 }
 
@@ -623,7 +610,7 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 		kvmclock_draw_line(&clock->line, now->tsc, ns, tsc_khz, ratio);
 	}
 
-	kvmclock_start_publishing(clock);
+	kvmclock_publish(clock);
 	kvm->stat.clock_reanchors++;
 	trace_kvm_clock_line(kvm, cause, &old, &clock->line);
 #ifdef CONFIG_X86_64
@@ -784,34 +771,27 @@ static enum kvmclock_cause kvmclock_must_redraw_for(struct kvm *kvm, struct kvm_
 }
 
 /*
- * Whether anything is to be done at all: mostly it is not, and needs no kick.  If it
- * is, vCPUs on their way into the guest go on finding @must_update, so that they wait
- * for who does it.
+ * Adapt the clock after one of the conditions for its mode or its frequency may have
+ * changed, or @vcpu's TSC, if that is not NULL.  Mostly nothing is to be done, which needs
+ * no kick.  If it is, vCPUs on their way into the guest go on finding @must_update, so that
+ * they wait for who does it.
  */
-static bool kvmclock_is_up_to_date(struct kvm *kvm, struct kvm_vcpu *vcpu)
+void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-
-	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
-
-	if (kvmclock_must_redraw_for(kvm, vcpu, kvmclock_host_is_tsc_based()) !=
-	    KVMCLOCK_CAUSE_NONE)
-		return false;
-
-	WRITE_ONCE(clock->must_update, false);
-	return true;
-}
-
-static void __kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
-{
 	struct kvmclock_instant now;
 	enum kvmclock_cause cause;
 	u64 vcpus_ns, ns;
 
-	guard(mutex)(&kvm->arch.clock.update_lock);
+	guard(mutex)(&clock->update_lock);
 
-	if (kvmclock_is_up_to_date(kvm, vcpu))
-		return;
+	scoped_guard(raw_spinlock_irq, &clock->tsc_write_lock) {
+		cause = kvmclock_must_redraw_for(kvm, vcpu, kvmclock_host_is_tsc_based());
+		if (cause == KVMCLOCK_CAUSE_NONE) {
+			WRITE_ONCE(clock->must_update, false);
+			return;
+		}
+	}
 
 	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &vcpus_ns);
 	cause = kvmclock_must_redraw_for(kvm, vcpu, now.tsc_based);
@@ -819,19 +799,13 @@ static void __kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 		ns = kvmclock_get_floor(kvm, &now, vcpus_ns);
 		kvmclock_redraw(kvm, &now, ns, NULL, cause);
 	}
-	WRITE_ONCE(kvm->arch.clock.must_update, false);
+	WRITE_ONCE(clock->must_update, false);
 	kvmclock_unlock_update(kvm);
 	kvmclock_end_update(kvm);
 }
 
-/* Adapt the clock after one of the conditions for its mode or its frequency has changed. */
-void kvmclock_update(struct kvm *kvm)
-{
-	__kvmclock_update(kvm, NULL);
-}
-
 /*
- * The same, if there is a reason to; and redraw the line if its anchor is ahead of
+ * Do so if there is a reason to; and redraw the line if its anchor is ahead of
  * @vcpu's TSC.  Whoever makes a line known in terms of a vCPU's TSC looks for that
  * first: each vCPU on its way into the guest, for itself, and KVM_GET_CLOCK_GUEST.
  * Others that read @vcpu's page by their own TSCs do so only while those are equal to
@@ -840,7 +814,7 @@ void kvmclock_update(struct kvm *kvm)
 void kvmclock_update_for(struct kvm_vcpu *vcpu)
 {
 	if (unlikely(READ_ONCE(vcpu->kvm->arch.clock.must_update) || kvmclock_line_is_ahead(vcpu)))
-		__kvmclock_update(vcpu->kvm, vcpu);
+		kvmclock_update(vcpu->kvm, vcpu);
 }
 
 /*

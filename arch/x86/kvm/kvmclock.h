@@ -54,7 +54,7 @@ void kvmclock_create_debugfs(struct kvm *kvm);
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);
 void kvmclock_reset(struct kvm_vcpu *vcpu);
 void kvmclock_destroy_vcpu(struct kvm_vcpu *vcpu);
-int __kvmclock_handle_requests(struct kvm_vcpu *vcpu);
+int kvmclock_handle_requests(struct kvm_vcpu *vcpu);
 void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock);
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated);
@@ -75,7 +75,6 @@ static inline bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa,
 #endif
 
 /* kvmclock_tsc.c: the vCPUs' TSCs, as far as the clock follows or moves them */
-void kvm_get_time_scale(u64 scaled_hz, u64 base_hz, s8 *shift, u32 *mul);
 void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value);
 void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset);
 int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz);
@@ -100,8 +99,8 @@ u64 kvm_get_wall_clock_epoch(struct kvm *kvm);
 bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
 
-void kvmclock_publish(struct kvm *kvm);
-void kvmclock_update(struct kvm *kvm);
+void kvmclock_publish(struct kvm_clock *clock);
+void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu);
 void kvmclock_update_for(struct kvm_vcpu *vcpu);
 void kvmclock_note_host_event(void);
 void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc);
@@ -169,20 +168,6 @@ static inline void kvmclock_look_for_changes(struct kvm_vcpu *vcpu)
 	if (unlikely(kvmclock_pages_are_old(vcpu) ||
 		     (boot_vcpu && kvmclock_pages_are_old(boot_vcpu))))
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-}
-
-#define KVMCLOCK_REQUESTS						\
-	(BIT_ULL(KVM_REQ_GLOBAL_CLOCK_UPDATE & KVM_REQUEST_MASK) |	\
-	 BIT_ULL(KVM_REQ_MASTERCLOCK_UPDATE & KVM_REQUEST_MASK) |	\
-	 BIT_ULL(KVM_REQ_CLOCK_UPDATE & KVM_REQUEST_MASK))
-
-/* There are other requests at most entries into the guest, but none of these. */
-static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
-{
-	if (likely(!(READ_ONCE(vcpu->requests) & KVMCLOCK_REQUESTS)))
-		return 0;
-
-	return __kvmclock_handle_requests(vcpu);
 }
 
 /* x86.c: what is left there of TSCs */

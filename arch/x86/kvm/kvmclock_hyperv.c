@@ -136,7 +136,8 @@ void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiate
 		hyperv->by_guest = !host_initiated;
 		WRITE_ONCE(hyperv->is_kept, false);
 	}
-	kvmclock_publish(vcpu->kvm);
+	scoped_guard(raw_spinlock_irqsave, &vcpu->kvm->arch.clock.tsc_write_lock)
+		kvmclock_publish(&vcpu->kvm->arch.clock);
 }
 
 /*

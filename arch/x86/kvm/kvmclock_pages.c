@@ -360,7 +360,7 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
  * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
  * not enter it yet, because its CPU goes offline.
  */
-int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
+int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	bool all, own;
 
@@ -404,7 +404,7 @@ static void kvmclock_note_boot_vcpu_msr(struct kvm_vcpu *vcpu, bool old_msr)
 
 	scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock)
 		clock->boot_vcpu_runs_old_kvmclock = old_msr;
-	kvmclock_update(vcpu->kvm);
+	kvmclock_update(vcpu->kvm, NULL);
 }
 
 /*

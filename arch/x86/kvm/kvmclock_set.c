@@ -31,7 +31,7 @@ static_assert(sizeof(struct kvm_vcpu_tsc_scale) == 16);
  * reads now, and the offset of the TSC that it is for.
  */
 struct kvmclock_plan {
-	bool fallback;		/* no master clock here: set the clock to a value instead */
+	bool fallback;		/* no line is asked for, or no master clock here: set a value */
 	bool moves_tsc;		/* the boot vCPU's TSC, and all others, get another offset */
 	bool keeps_rate;	/* of @line, whatever this kernel takes the TSC's for */
 	u64 offset;
@@ -39,12 +39,6 @@ struct kvmclock_plan {
 	u64 ns;
 	struct pvclock_vcpu_time_info line;
 };
-
-/* The clock whose time since @data was saved is to be added. */
-static clockid_t kvmclock_clock_id(const struct kvm_clock_data *data)
-{
-	return data->flags & KVM_CLOCK_TAI ? CLOCK_TAI : CLOCK_REALTIME;
-}
 
 /*
  * The time that has passed since @data was saved.  Never subtract: the wall clock of
@@ -142,20 +136,6 @@ static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *d
 
 	kvm_for_each_vcpu(i, vcpu, kvm)
 		kvm_set_guest_paused(vcpu);
-}
-
-static void kvmclock_set(struct kvm *kvm, const struct kvm_clock_data *data)
-{
-	u64 ns, *vcpus_ns = kvmclock_is_monotonic(kvm, data) ? &ns : NULL;
-	struct kvmclock_instant now;
-
-	guard(mutex)(&kvm->arch.clock.update_lock);
-
-	kvmclock_begin_update(kvm, false, kvmclock_clock_id(data), &now, vcpus_ns);
-	kvmclock_set_value(kvm, &now, data, vcpus_ns);
-	kvmclock_unlock_update(kvm);
-	kvmclock_stop_guests(kvm, data);
-	kvmclock_end_update(kvm);
 }
 
 /*
@@ -316,7 +296,10 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 {
 	lockdep_assert_held(&kvm->arch.clock.tsc_write_lock);
 
-	*plan = (struct kvmclock_plan){};
+	*plan = (struct kvmclock_plan){ .fallback = !(data->flags & KVM_CLOCK_GUEST_TSC) };
+	if (plan->fallback)
+		return 0;
+
 	if (kvm->arch.clock.tsc_protected)
 		return -EOPNOTSUPP;
 
@@ -372,7 +355,8 @@ static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 
 	guard(mutex)(&kvm->arch.clock.update_lock);
 
-	kvmclock_begin_update(kvm, locked, kvmclock_clock_id(data), &now, vcpus_ns);
+	kvmclock_begin_update(kvm, locked, data->flags & KVM_CLOCK_TAI ? CLOCK_TAI : CLOCK_REALTIME,
+			      &now, vcpus_ns);
 	r = kvmclock_plan_restore(kvm, vcpu, &now, data, locked, &plan);
 	if (!r && plan.fallback)
 		kvmclock_set_value(kvm, &now, data, vcpus_ns);
@@ -391,7 +375,7 @@ static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 }
 
 /*
- * Restore the line that @data describes, and the TSCs that it belongs to.  vCPUs
+ * Set the clock as @data says: to a value, or to a line with the TSCs that it belongs to.  vCPUs
  * whose TSCs are to be moved must not run in between: hold all their mutexes, or
  * leave their TSCs alone.  Mostly they need not move, and nobody is locked.
  */
@@ -449,12 +433,7 @@ int kvm_vm_ioctl_set_clock(struct kvm *kvm, void __user *argp)
 	if (data.flags & ~KVM_CLOCK_VALID_FLAGS)
 		return -EINVAL;
 
-	if (!(data.flags & KVM_CLOCK_GUEST_TSC)) {
-		kvmclock_set(kvm, &data);
-		return 0;
-	}
-
-	if (!kvmclock_is_valid_line(kvm, &data))
+	if (data.flags & KVM_CLOCK_GUEST_TSC && !kvmclock_is_valid_line(kvm, &data))
 		return -EINVAL;
 
 	return kvmclock_restore(kvm, &data);

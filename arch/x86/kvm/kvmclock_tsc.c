@@ -16,12 +16,6 @@
 #include "trace.h"
 #include "x86.h"
 
-/* Find @mul and @shift that convert ticks of @base_hz to ticks of @scaled_hz. */
-void kvm_get_time_scale(u64 scaled_hz, u64 base_hz, s8 *shift, u32 *mul)
-{
-	kvmclock_fraction(scaled_hz, base_hz, mul, shift);
-}
-
 /* Write @vcpu's TSC offset, and have its pages follow before it enters the guest. */
 static void kvmclock_write_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
@@ -153,10 +147,8 @@ u64 kvmclock_boot_offset(const struct kvm_clock *clock, u64 ratio)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	if (clock->cur_tsc_generation)
-		return clock->boot_tsc_offset;
-
-	return kvmclock_origin_offset(clock, ratio);
+	return clock->cur_tsc_generation ? clock->boot_tsc_offset :
+					   kvmclock_origin_offset(clock, ratio);
 }
 
 /*
@@ -212,47 +204,31 @@ static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const struct kvmclock_inst
 	kvmclock_commit_tsc_write(vcpu, offset, data, boot_ns, matched);
 }
 
-/* Write @vcpu's first TSC, as it is created: it joins the reference TSC. */
-static void kvmclock_create_tsc(struct kvm_vcpu *vcpu)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvmclock_instant now;
-
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
-
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	if (clock->user_set_tsc)
-		kvmclock_write_tsc(vcpu, &now, 0, true);
-	else
-		kvmclock_join_origin(vcpu, &now);
-	kvmclock_join(vcpu);
-}
-
-/* Write @vcpu's TSC for user space. */
-static void kvmclock_write_user_tsc(struct kvm_vcpu *vcpu, u64 data)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvmclock_instant now;
-
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
-
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	kvmclock_write_tsc(vcpu, &now, data, false);
-	if (!vcpu->arch.guest_tsc_protected)
-		clock->user_set_tsc = true;
-}
-
-/* Write @vcpu's TSC for user space; or, without @user_value, its first as it is created. */
+/*
+ * Write @vcpu's TSC for user space; or, without @user_value, its first as it is created: it
+ * joins the reference TSC.
+ */
 void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value)
 {
-	if (user_value) {
-		kvmclock_write_user_tsc(vcpu, *user_value);
-		return;
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	struct kvmclock_instant now;
+
+	scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock) {
+		kvmclock_get_instant(CLOCK_REALTIME, &now);
+		if (user_value || clock->user_set_tsc)
+			kvmclock_write_tsc(vcpu, &now, user_value ? *user_value : 0, !user_value);
+		else
+			kvmclock_join_origin(vcpu, &now);
+
+		if (!user_value)
+			kvmclock_join(vcpu);
+		else if (!vcpu->arch.guest_tsc_protected)
+			clock->user_set_tsc = true;
 	}
 
 	/* There is a vCPU more, and the first one brings the master clock. */
-	kvmclock_create_tsc(vcpu);
-	kvmclock_update(vcpu->kvm);
+	if (!user_value)
+		kvmclock_update(vcpu->kvm, NULL);
 }
 
 /* Write @vcpu's TSC offset for user space; equal offsets match. */
@@ -289,8 +265,8 @@ static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 
 	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
 
-	kvm_get_time_scale(khz * 1000ULL, NSEC_PER_SEC, &vcpu->arch.virtual_tsc_shift,
-			   &vcpu->arch.virtual_tsc_mult);
+	kvmclock_fraction(khz * 1000ULL, NSEC_PER_SEC, &vcpu->arch.virtual_tsc_mult,
+			  &vcpu->arch.virtual_tsc_shift);
 	vcpu->arch.virtual_tsc_khz = khz;
 
 	if (!ratio) {
@@ -323,7 +299,7 @@ int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
 
 	kvmclock_commit_tsc_khz(vcpu, khz, ratio);
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	kvmclock_update(vcpu->kvm);
+	kvmclock_update(vcpu->kvm, NULL);
 	return 0;
 }
 
