@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvmclock_math.h compiles and works in user space, as its comment says.  The
+ * kvmclock_math.h compiles and works in user space.  The
  * KUnit tests tell whether it is right; here a few values of each function and
  * the guest's own arithmetic are enough to see that it is the same.
  */

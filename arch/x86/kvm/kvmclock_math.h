@@ -22,28 +22,6 @@
 #include <linux/types.h>
 
 #include <asm/pvclock-abi.h>
-#else
-/* User space, of 64 bits, brings its own u8 to u64, s8 and struct pvclock_vcpu_time_info. */
-#include <stdbool.h>
-
-#ifndef U64_MAX
-#define U64_MAX		(~0ULL)
-#endif
-
-static inline int fls64(u64 x)
-{
-	return x ? 64 - __builtin_clzll(x) : 0;
-}
-
-static inline u64 mul_u64_u64_shr(u64 a, u64 b, unsigned int shift)
-{
-	return (unsigned __int128)a * b >> shift;
-}
-
-static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
-{
-	return (unsigned __int128)a * b / c;
-}
 #endif
 
 #define KVMCLOCK_NSEC_PER_SEC	1000000000ULL
