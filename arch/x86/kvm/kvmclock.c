@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The KVM clock: its lines and modes.
+ * The KVM clock: its lines and modes.  See Documentation/virt/kvm/x86/kvmclock.rst.
  *
- * In master clock mode, one line maps the scaled TSC, i.e. the host TSC after
- * scaling and before any vCPU's offset, to nanoseconds:
+ * In master clock mode, one line maps the scaled TSC, i.e. the host TSC after scaling and
+ * before any vCPU's offset, to nanoseconds: clock(h) = line(scale(h)).  vCPU i reads
+ * scale(h) + offset_i, and its page has the line with offset_i added to the anchor.
  *
- *   clock(h) = line(scale(h))
- *
- * vCPU i reads scale(h) + offset_i.  Its page holds the same line with offset_i
- * added to the anchor, so that it computes the very same difference, and with
- * it the same time.  Neither does writing a guest's TSC touch its clock, nor
- * has the line ever to be redrawn because time passes.
- *
- * In host clock mode, the clock is the host's time since boot plus an offset,
- * and each vCPU gets a line of its own when it is loaded.
- *
- * A line is redrawn for the causes of enum kvmclock_cause only, with all vCPUs
- * out of the guest from before the instant is taken until the pages are written.
- * See Documentation/virt/kvm/x86/kvmclock.rst.
+ * In host clock mode, the clock is the host's time since boot plus an offset, and each
+ * vCPU gets a line of its own when it is loaded.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -97,7 +87,6 @@ u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *no
 	return kvmclock_boot_ns(now) + clock->offset;
 }
 
-/* Read the clock at one instant on the host, which is passed on. */
 static u64 kvmclock_read(struct kvm *kvm, clockid_t id, struct kvmclock_instant *now)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
@@ -130,7 +119,6 @@ static bool kvmclock_read_line(struct kvm *kvm, u64 *ns)
 	return master;
 }
 
-/* Get the clock for the guest. */
 u64 get_kvmclock_ns(struct kvm *kvm)
 {
 	struct kvmclock_instant now;
@@ -142,7 +130,7 @@ u64 get_kvmclock_ns(struct kvm *kvm)
 	return kvmclock_read(kvm, CLOCK_REALTIME, &now);
 }
 
-/* Get the clock for the guest, and the host's CLOCK_MONOTONIC at the same instant. */
+/* The clock, and the host's CLOCK_MONOTONIC at the same instant. */
 u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns)
 {
 	struct kvmclock_instant now;
@@ -153,11 +141,7 @@ u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns)
 	return ns;
 }
 
-/*
- * Get the wall clock time at which the clock was 0.  The two run at different
- * rates, because only the wall clock is adjusted by NTP, so that the epoch is
- * right for the instant at which it is computed.
- */
+/* The wall clock time at which the clock was 0, as of now: NTP adjusts only the wall clock. */
 u64 kvm_get_wall_clock_epoch(struct kvm *kvm)
 {
 	struct kvmclock_instant now;
@@ -188,7 +172,6 @@ static u32 kvmclock_get_flags(struct kvm *kvm, bool master, bool tsc_based)
 	return flags;
 }
 
-/* Fill @data with what it has at @now; returns the flags that belong to it. */
 static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now, bool tai,
 			   struct kvm_clock_data *data)
 {
@@ -252,7 +235,7 @@ static bool kvmclock_tsc_is_stable(const struct kvm_clock *clock)
 	return clock->use_master_clock && !clock->nr_offset_steps;
 }
 
-/* Add @count for each of two vCPUs beside each other in the list that differ. */
+/* Add @count for what two vCPUs beside each other in the list differ in. */
 static void kvmclock_count_steps(struct kvm_clock *clock, const struct list_head *a,
 				 const struct list_head *b, int count)
 {
@@ -269,7 +252,6 @@ static void kvmclock_count_steps(struct kvm_clock *clock, const struct list_head
 		clock->nr_ratio_steps += count;
 }
 
-/* Count @vclock, which is in the list, in or out. */
 static void kvmclock_count_vcpu(struct kvm_clock *clock, const struct kvm_vcpu_clock *vclock,
 				int count)
 {
@@ -279,7 +261,7 @@ static void kvmclock_count_vcpu(struct kvm_clock *clock, const struct kvm_vcpu_c
 		clock->nr_catching_up += count;
 }
 
-/* @vcpu's own view of its TSC is not for others, who may look while it changes. */
+/* For others, who may look while @vcpu changes its own view of its TSC. */
 static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
@@ -295,9 +277,8 @@ static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
 }
 
 /*
- * PVCLOCK_TSC_STABLE_BIT has changed because of @vcpu's TSC.  A guest that clears
- * PVCLOCK_GUEST_STOPPED in the same byte may put the old bit back: whoever is in the
- * guest is to leave it and write its pages anew.
+ * PVCLOCK_TSC_STABLE_BIT has changed.  A guest that clears PVCLOCK_GUEST_STOPPED in the
+ * same byte may put the old bit back: all are to leave the guest and write their pages anew.
  */
 static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu)
 {
@@ -306,9 +287,8 @@ static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu)
 }
 
 /*
- * After @vcpu's TSC has changed in any way: its TSC offset, its frequency, or
- * whether it has to catch up.  If PVCLOCK_TSC_STABLE_BIT follows, all pages do: @vcpu
- * kicks the others before it enters the guest with its new TSC.
+ * @vcpu's TSC offset or frequency has changed, or whether it has to catch up.  If
+ * PVCLOCK_TSC_STABLE_BIT does, @vcpu kicks the others before it enters the guest.
  */
 void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
 {
@@ -368,7 +348,6 @@ void kvmclock_leave(struct kvm_vcpu *vcpu)
 	clock->nr_vcpus--;
 }
 
-/* The vCPU that has had its TSC first, if any. */
 static struct kvm_vcpu_clock *kvmclock_first_vcpu(struct kvm_clock *clock)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
@@ -389,10 +368,7 @@ static u32 kvmclock_adjust_khz(u32 khz, s32 ppm)
 	return div_u64((u64)khz * (1000000 + ppm), 1000000);
 }
 
-/*
- * Find the scaling ratio for a TSC of @khz, which is 0 if it has to catch up.
- * Fails if the TSC cannot run at that frequency.
- */
+/* Find the ratio for a TSC of @khz, or 0 if it has to catch up.  Fails if it cannot run at that. */
 bool kvmclock_find_ratio(u32 khz, u64 *ratio)
 {
 	*ratio = kvm_caps.default_tsc_scaling_ratio;
@@ -413,10 +389,8 @@ bool kvmclock_find_ratio(u32 khz, u64 *ratio)
 }
 
 /*
- * The master clock needs a host clocksource that is the TSC, and guest TSCs that
- * are the host's, all scaled in the same way and shifted by any offset.  Of TSCs
- * that KVM cannot write it does not know the offsets.  @ratio is the vCPUs'
- * scaling ratio, or that of the vCPUs to come.
+ * The master clock needs a clocksource that is the TSC, and guest TSCs that are all scaled
+ * by the same @ratio.  KVM does not know the offsets of TSCs that it cannot write.
  */
 bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 {
@@ -466,8 +440,8 @@ static void kvmclock_to_vcpu_tsc(const struct kvm_clock *clock,
 }
 
 /*
- * In host clock mode, get @vclock's own line.  If it has not drawn one since the clock was
- * redrawn, it goes on from there.  Returns the scaling ratio of the TSC that it is for.
+ * @vclock's own line, for host clock mode, and the scaling ratio that it is for.  If it has
+ * not drawn one since the clock was redrawn, it goes on from there.
  */
 static u64 kvmclock_get_own_line(const struct kvm_clock *clock, const struct kvm_vcpu_clock *vclock,
 				 struct pvclock_vcpu_time_info *line)
@@ -482,10 +456,7 @@ static u64 kvmclock_get_own_line(const struct kvm_clock *clock, const struct kvm
 	return vclock->tsc_ratio;
 }
 
-/*
- * Get the line that @vcpu's pages are to show: in terms of its own TSC.  Fails if @vcpu
- * has no TSC yet.
- */
+/* The line that @vcpu's pages are to show.  Fails if @vcpu has no TSC yet. */
 bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
@@ -506,10 +477,7 @@ bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info
 	return true;
 }
 
-/*
- * Get the line that @vcpu's pages would show, for the VMM.  Fails without the master
- * clock, whose line is the only one that does not depend on where @vcpu runs.
- */
+/* The same for the VMM.  Fails without the master clock: other lines depend on the CPU. */
 bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
@@ -539,8 +507,8 @@ static u64 kvmclock_last_tsc_of(const struct kvm_clock *clock, const struct kvmc
 }
 
 /*
- * In host clock mode, what the vCPUs' own lines read at most at @now.  Takes the lock for
- * each, so that interrupts are off for no longer with many vCPUs.
+ * What the vCPUs' own lines read at most at @now.  Takes the lock for each, so that
+ * interrupts are off for no longer with many vCPUs.
  */
 static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *now)
 {
@@ -568,12 +536,9 @@ static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *
 }
 
 /*
- * Redraw the clock's line through @ns at @now, or as @asked, and choose the mode that it
- * runs in.  This is the only place that does so; all vCPUs are out of the guest.
- *
- * In host clock mode, each vCPU draws a line of its own before it enters the guest, on the
- * CPU that it runs on, unless the master clock was just left: its line goes on then, so
- * that nothing steps.
+ * Redraw the line through @ns at @now, or as @asked, and choose the mode.  Nothing else
+ * does, and all vCPUs are out of the guest.  In host clock mode, each then draws its own
+ * line, unless the master clock was just left: that goes on, so that nothing steps.
  */
 void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
 		     const struct pvclock_vcpu_time_info *asked, enum kvmclock_cause cause)
@@ -621,9 +586,8 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 }
 
 /*
- * Get a value for the clock to go on from at @now: no guest has read more, and a
- * line through it is nowhere below the one that the guest computed with.  @vcpus_ns is
- * what kvmclock_begin_update() has found.
+ * Where the clock can go on at @now: no guest has read more, and a line through it is
+ * nowhere below the one that was.  @vcpus_ns is of kvmclock_begin_update().
  */
 u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 vcpus_ns)
 {
@@ -673,7 +637,7 @@ void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
 	write_seqcount_begin(&clock->sc);
 }
 
-/* The clock is what it is to be; no vCPU enters the guest yet. */
+/* No vCPU enters the guest yet. */
 void kvmclock_unlock_update(struct kvm *kvm)
 {
 	write_seqcount_end(&kvm->arch.clock.sc);
@@ -726,9 +690,8 @@ enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 }
 
 /*
- * Whether the anchor of the VM's line is ahead of @vcpu's TSC, because that was set
- * back.  Linux computes modulo 2^64 and does not mind, but other guests compare the
- * two, or multiply them, as unsigned numbers.
+ * Whether the line's anchor is ahead of @vcpu's TSC, because that was set back: some guests
+ * compare or multiply the two as unsigned numbers.
  */
 static bool __kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
 {
@@ -758,7 +721,6 @@ static bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
 	return ahead;
 }
 
-/* Why the line has to be redrawn, for @vcpu's TSC, too, if it is not NULL. */
 static enum kvmclock_cause kvmclock_must_redraw_for(struct kvm *kvm, struct kvm_vcpu *vcpu,
 						    bool tsc_based)
 {
@@ -805,11 +767,9 @@ void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 }
 
 /*
- * Do so if there is a reason to; and redraw the line if its anchor is ahead of
- * @vcpu's TSC.  Whoever makes a line known in terms of a vCPU's TSC looks for that
- * first: each vCPU on its way into the guest, for itself, and KVM_GET_CLOCK_GUEST.
- * Others that read @vcpu's page by their own TSCs do so only while those are equal to
- * its TSC.
+ * Do so if there is a reason to, be it that the anchor is ahead of @vcpu's TSC.  Called
+ * before a line is made known in terms of that.  Others read @vcpu's page by their own TSCs
+ * only while those are equal to it.
  */
 void kvmclock_update_for(struct kvm_vcpu *vcpu)
 {

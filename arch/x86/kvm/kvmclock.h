@@ -143,10 +143,7 @@ static inline bool kvm_check_tsc_unstable(void)
 	       READ_ONCE(kvmclock_vclock_mode) != VDSO_CLOCKMODE_HVCLOCK;
 }
 
-/*
- * Whether some page of @vcpu may show an older line than the present one.  Nobody looks
- * for pages that no memory slot has before the slots change.
- */
+/* Nobody looks for pages that no memory slot has before the slots change. */
 static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
@@ -157,10 +154,7 @@ static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu)
 		READ_ONCE(vclock->without_slot) != kvm_memslots(vcpu->kvm)->generation);
 }
 
-/*
- * On the way into the guest: look for changes that @vcpu was not sent a request
- * for, because it may go on without them, and for pages that were absent.
- */
+/* On the way into the guest: look for changes without a request, and pages that were absent. */
 static inline void kvmclock_look_for_changes(struct kvm_vcpu *vcpu)
 {
 	const struct kvm_vcpu *boot_vcpu = READ_ONCE(vcpu->kvm->arch.clock.boot_vcpu);

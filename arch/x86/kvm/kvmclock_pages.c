@@ -3,11 +3,9 @@
  * How guests get to see the KVM clock: the pages of kvmclock, Xen and Hyper-V, the
  * wall clock, and the hypercall that pairs the host's clock with the TSC.
  *
- * After a change, each vCPU writes two sets of pages on its way into the guest: its
- * own, and the boot vCPU's, which Linux's vDSO and others read on all vCPUs.  A vCPU
- * waits for pages of its own only, and no ioctl but KVM_RUN for any.  One of the boot
- * vCPU's that is absent is read by nobody without a page fault: whoever enters the
- * guest next tries again.
+ * After a change, each vCPU writes two sets of pages on its way into the guest: its own, for
+ * which it alone waits, and the boot vCPU's, which guests read on all vCPUs.  If one of
+ * these is absent, nobody reads it without a page fault, and who enters next tries again.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -36,7 +34,6 @@ struct kvmclock_page {
 	unsigned int len;		/* from there to the line's end */
 };
 
-/* Where the guest has its kvmclock page, or INVALID_GPA. */
 static gpa_t kvmclock_gpa(const struct kvm_vcpu_clock *vclock)
 {
 	u64 msr = READ_ONCE(vclock->system_time);
@@ -118,11 +115,7 @@ static bool kvmclock_lacks_slot(const struct kvmclock_page *page, u64 slots)
 	       (page->gpa == INVALID_GPA || page->gpa == gpc->gpa) && gpc->generation == slots;
 }
 
-/*
- * Write @new to the guest's @page.  Another vCPU may read it, even though its own is
- * not running: follow the protocol, by which the version is odd while the rest
- * changes.
- */
+/* Another vCPU may read @page, even though its own is not running: the version is odd meanwhile. */
 static void kvmclock_write_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *page,
 				struct pvclock_vcpu_time_info *new)
 {
@@ -140,10 +133,7 @@ static void kvmclock_write_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_
 	trace_kvm_pvclock_update(vcpu->vcpu_id, new);
 }
 
-/*
- * Xen itself sets PVCLOCK_TSC_STABLE_BIT only if told to use the TSC, and some
- * guests break if they find it in Xen's clocks.
- */
+/* Some guests break if they find PVCLOCK_TSC_STABLE_BIT in Xen's clocks. */
 static bool kvmclock_hides_stable_tsc(struct kvm *kvm, enum kvmclock_page_kind kind)
 {
 #ifdef CONFIG_KVM_XEN
@@ -207,10 +197,8 @@ static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind ki
 }
 
 /*
- * Write those of @vcpu's pages that do not show the present line, or @all, without
- * waiting for them.  False if some could not be written.  @vcpu may be another one
- * than the caller's.
- *
+ * Write those of @vcpu's pages that do not show the present line, or @all, without waiting
+ * for them.  False if some could not be written.  @vcpu may be another one than the caller's.
  * The generation is read first: what is written belongs to it, or is newer.
  */
 static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
@@ -267,8 +255,7 @@ static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 /*
  * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if @own asks for
  * that, or the clock was redrawn and lines do not go on.  Sets @own then: others may have
- * written @vcpu's pages with what the line was before.  Fails if the CPU's frequency is not
- * known, because it goes offline or its TSC jumps.
+ * written @vcpu's pages with what the line was before.
  */
 static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 {
@@ -298,7 +285,6 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 	return 0;
 }
 
-/* The guest or user space has asked for the epoch to be written on this vCPU. */
 static void kvm_write_wall_clock(struct kvm_vcpu *vcpu)
 {
 	gpa_t gpa = vcpu->arch.clock.pending_wall_clock;
@@ -325,9 +311,9 @@ static void kvm_write_wall_clock(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Have @vcpu's pages and the boot vCPU's show the clock before @vcpu enters the guest.
- * With @own, which was asked of @vcpu alone, draw a line on its CPU where it needs one
- * of its own, and write its pages in any case.  Fails if it may not enter.
+ * Have @vcpu's pages and the boot vCPU's show the clock before @vcpu enters the guest.  With
+ * @own, write its own in any case, in host clock mode with a new line.  Fails if it may not
+ * enter.
  */
 static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 {
@@ -356,10 +342,7 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 	return 0;
 }
 
-/*
- * Handle the clock's requests on the way into the guest.  Returns 1 if @vcpu may
- * not enter it yet, because its CPU goes offline.
- */
+/* Returns 1 if @vcpu may not enter the guest yet, because its CPU goes offline. */
 int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	bool all, own;

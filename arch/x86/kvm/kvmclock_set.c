@@ -41,9 +41,8 @@ struct kvmclock_plan {
 };
 
 /*
- * The time that has passed since @data was saved.  Never subtract: the wall clock of
- * another host may be behind.  A host that was not told by how much CLOCK_TAI is
- * ahead says 0; leap seconds are not known then.
+ * The time since @data was saved, never negative: another host's wall clock may be behind.  A
+ * host that does not know by how much CLOCK_TAI is ahead says 0.
  */
 static u64 kvmclock_ns_since(const struct kvm_clock_data *data,
 			     const struct kvmclock_instant *now)
@@ -71,9 +70,8 @@ static bool kvmclock_is_monotonic(struct kvm *kvm, const struct kvm_clock_data *
 }
 
 /*
- * With KVM_CLOCK_MONOTONIC, by how much @ns is to be raised so that a line through
- * it is nowhere below what the guest may have read up to @now, while it was in the
- * guest last.  Without that flag, @vcpus_ns is NULL.
+ * By how much @ns is to be raised so that a line through it is nowhere below what the guest
+ * may have read up to @now.  @vcpus_ns is NULL without KVM_CLOCK_MONOTONIC.
  */
 static u64 kvmclock_raise_by(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns,
 			     const u64 *vcpus_ns)
@@ -101,10 +99,7 @@ static bool kvmclock_can_run_on(struct kvm *kvm, const struct kvmclock_instant *
 	       kvmclock_must_redraw(kvm, now->tsc_based) == KVMCLOCK_CAUSE_NONE;
 }
 
-/*
- * Set the clock to @data->clock, plus the wall time that has passed.  Sums wrap:
- * any value is accepted.
- */
+/* Any value is accepted: sums wrap. */
 static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *now,
 			       const struct kvm_clock_data *data, const u64 *vcpus_ns)
 {
@@ -122,10 +117,6 @@ static void kvmclock_set_value(struct kvm *kvm, const struct kvmclock_instant *n
 		kvmclock_redraw(kvm, now, ns, NULL, KVMCLOCK_CAUSE_SET);
 }
 
-/*
- * Tell all vCPUs that have kvmclock enabled that they were stopped, if that is asked
- * for.  They find it on their way into the guest.
- */
 static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *data)
 {
 	struct kvm_vcpu *vcpu;
@@ -139,9 +130,8 @@ static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *d
 }
 
 /*
- * Find the offset with which the boot vCPU's TSC reads what it is to read now.  By
- * wall time that is what it has read, plus the cycles that the time since then
- * takes on the line.  On the same host, it is what makes it read @guest_tsc at
+ * Find the boot vCPU's TSC offset.  By wall time, the TSC reads what it has, plus the cycles
+ * that the time since then takes on the line.  On the same host, it reads @guest_tsc at
  * @host_tsc.  A line in terms of @vcpu's TSC moves no TSC.
  */
 static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
@@ -171,10 +161,9 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 }
 
 /*
- * Whether the TSC now is one at which the line that @data describes goes on.  The
- * host's TSC does not wrap, and KVM_SET_CLOCK_GUEST takes @vcpu's for one that does
- * not.  A guest's may; by 2^63 cycles or more ahead is behind, for all who compute
- * with the line.
+ * Whether the TSC now is not before the line's anchor.  The host's does not wrap, and
+ * KVM_SET_CLOCK_GUEST takes @vcpu's for one that does not.  A guest's may: differences are
+ * signed.
  */
 static int kvmclock_check_tsc(const struct kvm_vcpu *vcpu, const struct kvm_clock_data *data,
 			      const struct kvmclock_instant *now, u64 tsc)
@@ -196,11 +185,9 @@ static bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
 }
 
 /*
- * Whether the clock is to run at the very rate of the line.  On the same host, it is
- * a line for the TSC that is here, whatever frequency another kernel has found that
- * TSC to have; unless it is scaled, because then the ratio makes it another one.
- * Who sets a line of the rate that the clock runs at already, or would run at if it was
- * drawn now, does not ask for another.
+ * Whether the clock is to run at the very rate of the line: on the same host, whatever
+ * frequency another kernel has found its TSC to have, unless it is scaled; and if the clock
+ * runs at that rate already, or would if it was drawn now.
  */
 static bool kvmclock_keeps_rate(const struct kvm_clock *clock, const struct kvm_clock_data *data,
 				const struct kvmclock_plan *plan)
@@ -220,10 +207,8 @@ static bool kvmclock_keeps_rate(const struct kvm_clock *clock, const struct kvm_
 }
 
 /*
- * Evaluate the line that @data describes at the TSC that was planned.  It must be
- * a line for a TSC of the VM's frequency, as far as KVM takes frequencies for the
- * same: neither the host that the line comes from nor this one need run at just
- * the frequency that the guest was told.
+ * Evaluate the line that @data describes at the TSC that was planned.  Neither the host
+ * that it comes from nor this one need run at just the frequency that the guest was told.
  */
 static int kvmclock_plan_line(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 			      const struct kvmclock_instant *now,
@@ -256,10 +241,7 @@ static int kvmclock_plan_line(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 	return kvmclock_add_ns(data->clock, ns, &plan->ns) ? 0 : -ERANGE;
 }
 
-/*
- * Whether the line that is planned is the one that the clock runs on: of the same
- * rate, and with what GET has read from it.
- */
+/* Whether the planned line is the one that the clock runs on, as GET has read it. */
 static bool kvmclock_is_current(struct kvm *kvm, const struct kvmclock_instant *now,
 				const struct kvmclock_plan *plan)
 {
@@ -285,10 +267,7 @@ static int kvmclock_plan_fallback(const struct kvmclock_instant *now,
 	return kvmclock_add_ns(data->clock, kvmclock_ns_since(data, now), &ns) ? 0 : -ERANGE;
 }
 
-/*
- * Find out how @data can be restored at @now, without changing anything.  TSCs can
- * be moved only with all vCPUs @locked.
- */
+/* Changes nothing.  TSCs can be moved only with all vCPUs @locked. */
 static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 				 const struct kvmclock_instant *now,
 				 const struct kvm_clock_data *data, bool locked,
@@ -314,9 +293,8 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 }
 
 /*
- * Draw the line that was planned.  Below the floor, the clock runs on as it does;
- * if that is not possible because the TSC moves, the line is raised.  Returns by
- * how many cycles the TSCs, which cannot be written here, are to be moved.
+ * Below the floor, the clock runs on as it does, or the line is raised if the TSC moves.
+ * Returns by how many cycles the TSCs, which cannot be written here, are to be moved.
  */
 static u64 kvmclock_commit_restore(struct kvm *kvm, const struct kvmclock_instant *now,
 				   struct kvmclock_plan *plan, const u64 *vcpus_ns)
@@ -375,9 +353,8 @@ static int kvmclock_restore_with(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 }
 
 /*
- * Set the clock as @data says: to a value, or to a line with the TSCs that it belongs to.  vCPUs
- * whose TSCs are to be moved must not run in between: hold all their mutexes, or
- * leave their TSCs alone.  Mostly they need not move, and nobody is locked.
+ * Set a value, or a line with its TSCs.  vCPUs whose TSCs move must not run in between: hold
+ * all their mutexes then.  Mostly they need not move, and nobody is locked.
  */
 static int kvmclock_restore(struct kvm *kvm, const struct kvm_clock_data *data)
 {

@@ -41,15 +41,10 @@ void kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 }
 
 /*
- * Whether a write of @data to @vcpu's TSC is meant to match the last write to
- * one of the VM's TSCs, @elapsed_ns ago.
- *
- * A vCPU that is created joins the others, and so does one for which user space
- * writes 0.  Other values that user space writes match if they are within one
- * second of what the TSC written last reads by now: VMMs restore one vCPU after
- * the other, and their TSCs were saved so, too.  The first write cannot match
- * what came from the creation of vCPUs, or a young guest would lose its first
- * second.
+ * Whether a write of @data to @vcpu's TSC is meant to match the last write to one of the
+ * VM's TSCs, @elapsed_ns ago.  0 matches.  Else it does within one second of what that
+ * reads by now, as VMMs save and restore one vCPU after the other; but not if that came
+ * from the creation of vCPUs, or a young guest would lose its first second.
  */
 static bool kvmclock_tsc_write_matches(struct kvm_vcpu *vcpu, u64 data, u64 elapsed_ns)
 {
@@ -91,10 +86,7 @@ static void kvmclock_note_tsc_write(struct kvm_clock *clock, u64 offset, u64 tsc
 	clock->last_tsc_offset = offset;
 }
 
-/*
- * Write @vcpu's TSC offset, with which its TSC reads @tsc at @ns, and keep track
- * of the generation of matching TSCs that it belongs to from now on.
- */
+/* Write @vcpu's TSC offset, with which its TSC reads @tsc at @ns: join or start a generation. */
 static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc, u64 ns,
 				      bool matched)
 {
@@ -126,10 +118,7 @@ static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc
 #endif
 }
 
-/*
- * The offset of a TSC scaled by @ratio that read 0 when the VM was created, like the
- * clock.
- */
+/* The offset of a TSC scaled by @ratio that read 0 when the VM was created, like the clock. */
 static u64 kvmclock_origin_offset(const struct kvm_clock *clock, u64 ratio)
 {
 	return -kvm_scale_tsc(clock->origin_tsc, ratio);
@@ -175,9 +164,8 @@ static void kvmclock_join_origin(struct kvm_vcpu *vcpu, const struct kvmclock_in
 }
 
 /*
- * Write @data to @vcpu's TSC, or its first as it is @created.  With reliable host
- * TSCs, matching TSCs get the same offset; otherwise, the one written is advanced to
- * what the others read by now.
+ * Write @data to @vcpu's TSC, or its first as it is @created.  Matching TSCs get the same
+ * offset; with unreliable host TSCs, it is advanced to what the others read by now.
  */
 static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
 			       u64 data, bool created)
@@ -254,9 +242,8 @@ void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 }
 
 /*
- * Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0.  A
- * TSC that was made to catch up need not any more once it runs at its frequency,
- * unless the host's TSC is unstable.
+ * Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0, which it then
+ * need not any more once it runs at its frequency, unless the host's TSC is unstable.
  */
 static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 {
@@ -304,9 +291,8 @@ int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
 }
 
 /*
- * @vcpu is created.  A frequency that was asked of the VM may be one that a TSC
- * cannot have here, which only the ioctl of a vCPU can tell by an error: the TSC
- * runs at the host's then, and KVM_GET_TSC_KHZ of the vCPU says so.
+ * @vcpu is created.  If a TSC cannot have the frequency that was asked of the VM, it runs at
+ * the host's, and KVM_GET_TSC_KHZ of the vCPU says so.
  */
 void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
 {
@@ -327,11 +313,9 @@ void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Have the boot vCPU's TSC read what it does with @boot_offset, and the reference TSC
- * move with it.  That counts as a write by user space of all vCPUs' TSCs: those that
- * are created or written later match the reference.  The vCPUs' own offsets are for
- * kvmclock_move_tscs() to write, by the cycles that are returned.  @ratio is the
- * scaling ratio of all vCPUs.
+ * Move the boot vCPU's TSC to @boot_offset, and the reference TSC with it, which counts as
+ * a write by user space of all vCPUs' TSCs.  Returns by how many cycles; the vCPUs' own
+ * offsets are for kvmclock_move_tscs() to write.  @ratio is the scaling ratio of all.
  */
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 boot_offset)
@@ -410,9 +394,8 @@ void kvmclock_move_tscs(struct kvm *kvm, u64 cycles)
 }
 
 /*
- * Advance a TSC that lags behind the host's time, because it stood still while
- * the vCPU moved between CPUs with different TSCs, or runs slower than the guest
- * was told.  It is never set back.  The pages are about to be written anyway.
+ * Advance a TSC that lags behind the host's time.  It is never set back.  The pages are
+ * about to be written anyway.
  */
 void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now)
 {
@@ -433,9 +416,9 @@ void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now
 }
 
 /*
- * With an unreliable host TSC, the guest's TSC goes on from where it was when
- * the vCPU ran last, and catches up with the time from there.  The clock cannot be
- * updated with preemption disabled; @vcpu does so on its way into the guest.
+ * With an unreliable host TSC, the guest's goes on from where it was when @vcpu ran last, and
+ * catches up from there.  The clock cannot be updated with preemption disabled: @vcpu does
+ * so on its way into the guest.
  */
 static void kvmclock_resume_unstable_tsc(struct kvm_vcpu *vcpu)
 {
