@@ -46,9 +46,8 @@ static bool kvmclock_compute_hyperv_page(const struct pvclock_vcpu_time_info *li
 }
 
 /*
- * Whether the guest is to go on with what it has: it has asked for its TSC to be
- * emulated after a migration, and expects the page not to change before it has told
- * that it is done.  User space is to keep frequency and TSC then.
+ * Whether the guest is to go on with what it has: it has asked for its TSC to be emulated
+ * after a migration, and expects the page not to change before it has told that it is done.
  */
 static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_tsc_page *page)
 {
@@ -63,11 +62,9 @@ static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_ts
 }
 
 /*
- * The next sequence with which the page is valid, after it has had @old.  It is none
- * that the page has had with other contents, or a vCPU that was descheduled while it
- * read the page could mix the two.  The page may have been written on another host:
- * go on from there.  If it was invalid then, the last one is unknown, for which the
- * first one here is random.
+ * Continue from the page's sequence @old, which may be another host's: one that the page has
+ * had with other contents lets a vCPU that was descheduled mix the two.  If it is 0, the last
+ * one is unknown, for which the first one here is random.
  */
 static u32 kvmclock_next_hyperv_sequence(struct kvmclock_hyperv_page *hyperv, u32 old)
 {
@@ -92,9 +89,8 @@ static void kvmclock_put_hyperv_page(const struct ms_hyperv_tsc_page *new,
 }
 
 /*
- * The boot vCPU's page is mapped at @page: write it if it is at @gpa still, and shows
- * something else.  The line is fetched with the lock held, so that the last to write
- * the page writes the newest.  Tells whether anything was written.
+ * Write the boot vCPU's @page if it is at @gpa still, and shows something else.  The line is
+ * fetched with the lock held, so that the last to write the page writes the newest.
  */
 bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa, struct ms_hyperv_tsc_page *page)
 {
@@ -140,10 +136,7 @@ void kvmclock_set_hyperv_page(struct kvm_vcpu *vcpu, u64 msr, bool host_initiate
 		kvmclock_publish(&vcpu->kvm->arch.clock);
 }
 
-/*
- * Hyper-V's reference counter, an MSR: the clock, whether the page is valid or not,
- * unless the guest goes on with a page that is not what the clock would have it.
- */
+/* Hyper-V's reference counter: the clock, unless the guest goes on with a page that was kept. */
 u64 get_time_ref_counter(struct kvm *kvm)
 {
 	struct kvmclock_hyperv_page *hyperv = &kvm->arch.clock.hyperv;

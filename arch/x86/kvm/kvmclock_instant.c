@@ -67,11 +67,7 @@ static void kvmclock_take_snapshot(clockid_t id, struct kvmclock_instant *now)
 		now->tsc = rdtsc_ordered();
 }
 
-/*
- * Without a clocksource based on the TSC, a line through the host's clock and the TSC is
- * behind by what passes between reading the one and the other.  No interrupt comes in
- * between, at least.
- */
+/* Without a clocksource based on the TSC, no interrupt comes between reading it and the TSC. */
 static void kvmclock_take_instant(clockid_t id, struct kvmclock_instant *now)
 {
 	if (likely(kvmclock_host_is_tsc_based())) {

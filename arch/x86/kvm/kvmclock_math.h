@@ -58,10 +58,7 @@ static inline u64 kvmclock_scale_delta(u64 delta, u32 mul, int shift)
 	return mul_u64_u64_shr(delta, mul, 32 - shift);
 }
 
-/*
- * As kvmclock_scale_delta(), but U64_MAX where the result does not fit in 64 bits.
- * Only a shift to the left makes it that large.
- */
+/* The same, but U64_MAX where the result does not fit in 64 bits: only a shift to the left can. */
 static inline u64 kvmclock_scale_delta_sat(u64 delta, u32 mul, int shift)
 {
 	if (shift > 0 && mul_u64_u64_shr(delta, mul, 96 - shift))
@@ -118,9 +115,7 @@ static inline u64 kvmclock_cycles(u64 ns, u32 mul, int shift)
 	return k > U64_MAX >> -shift ? U64_MAX : k << -shift;
 }
 
-/*
- * Add nanoseconds.  False, and @sum untouched, where that passes KVMCLOCK_MAX_NS.
- */
+/* Add nanoseconds.  False, and @sum untouched, where that passes KVMCLOCK_MAX_NS. */
 static inline bool kvmclock_add_ns(u64 a, u64 b, u64 *sum)
 {
 	if (a > KVMCLOCK_MAX_NS || b > KVMCLOCK_MAX_NS - a)
@@ -154,9 +149,8 @@ static inline u64 kvmclock_elapsed_ns(u64 from, u64 to, long long leap_s)
 }
 
 /*
- * Evaluate @line at @tsc.  The clock stands still before the anchor, instead of
- * wrapping to the end of time: a CPU's TSC may be some cycles behind that of
- * the CPU which drew the line.
+ * Evaluate @line at @tsc.  The clock stands still before the anchor: a CPU's TSC may be some
+ * cycles behind that of the CPU which drew the line.
  */
 static inline u64 kvmclock_line_ns(const struct pvclock_vcpu_time_info *line, u64 tsc)
 {
@@ -218,10 +212,7 @@ static inline u64 kvmclock_tsc_freq(u32 khz, u64 ratio, unsigned int frac_bits)
 	return mul_u64_u64_shr((khz * 1000ULL) << KVMCLOCK_HZ_FRAC_BITS, ratio, frac_bits);
 }
 
-/*
- * Set the rate of @line for a TSC of @freq, in units of 2^-20 Hz.  @freq is in
- * [1 kHz, 2^44 Hz).
- */
+/* Set the rate of @line for a TSC of @freq, in units of 2^-20 Hz, in [1 kHz, 2^44 Hz). */
 static inline void kvmclock_line_set_rate(struct pvclock_vcpu_time_info *line, u64 freq)
 {
 	u32 mul;

@@ -30,24 +30,21 @@ struct kvmclock_hyperv_page {
 
 struct kvm_clock {
 	/*
-	 * Serializes changes of the clock from before vCPUs are kicked until
-	 * they may enter the guest again.  Nothing that is done with it held
-	 * waits for guest memory.
+	 * Held from before vCPUs are kicked for a change of the clock until they may enter
+	 * the guest again.  Nobody waits for guest memory with it held.
 	 */
 	struct mutex update_lock;
 
 	/*
-	 * Protects everything below, unless another lock is named, and is held
-	 * for a short time only, no matter how many vCPUs there are.  @sc is for
-	 * reading the clock's value: @use_master_clock, @line, @ratio, @offset.
+	 * Protects everything below, unless another lock is named, for a short time only, no
+	 * matter how many vCPUs there are.  @sc is for reading the clock's value.
 	 */
 	raw_spinlock_t tsc_write_lock;
 	seqcount_raw_spinlock_t sc;
 
 	/*
-	 * Master clock: one line for the VM, in the domain of the scaled TSC,
-	 * i.e. of the host TSC after scaling by @ratio and before any vCPU's
-	 * offset is added.  @khz is the host's frequency that it was drawn for.
+	 * Master clock: one line for the VM, in the domain of the host TSC scaled by @ratio,
+	 * without any vCPU's offset.  @khz is the host's frequency that it was drawn for.
 	 */
 	bool use_master_clock;
 	u32 khz;
@@ -67,9 +64,8 @@ struct kvm_clock {
 	struct ratelimit_state update_rs;
 
 	/*
-	 * What the mode and PVCLOCK_TSC_STABLE_BIT depend on.  @vcpus are those
-	 * that have a TSC, and the numbers say how many differ from the one
-	 * before them in the list, so that all are equal if there is none.
+	 * What the mode and PVCLOCK_TSC_STABLE_BIT depend on.  @vcpus are those that have a
+	 * TSC, and the steps say how many differ from the one before them in the list.
 	 */
 	struct list_head vcpus;
 	unsigned int nr_vcpus;
@@ -78,15 +74,12 @@ struct kvm_clock {
 	unsigned int nr_catching_up;
 	bool tsc_protected;	/* a vCPU's TSC cannot be moved by KVM */
 	bool boot_vcpu_runs_old_kvmclock;
-	u64 tsc_before_reset;	/* the last host TSC before a reset that the line is older than */
+	u64 tsc_before_reset;	/* the last host TSC, if the line is from before a reset; else 0 */
 	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
 
-	/*
-	 * @generation counts changes that pages must show, see kvm_vcpu_clock::shown, and
-	 * starts at 1.  All vCPUs write the pages of @boot_vcpu.
-	 */
+	/* Counts changes that pages must show (kvm_vcpu_clock::shown), from 1. */
 	unsigned long generation;
-	struct kvm_vcpu *boot_vcpu;	/* once it has a TSC */
+	struct kvm_vcpu *boot_vcpu;	/* once it has a TSC; all vCPUs write its pages */
 
 	struct kvmclock_hyperv_page hyperv;
 
@@ -131,19 +124,15 @@ struct kvm_vcpu_clock {
 	bool catching_up;
 	bool at_origin;		/* it has counted since the VM was created, and was not written */
 
-	/*
-	 * Host clock: the vCPU's own line, like the VM's in the domain of the
-	 * TSC scaled by @ratio.  It is drawn for the VM's @redraws.
-	 */
+	/* Host clock: the vCPU's own line, like the VM's, drawn for the VM's @redraws. */
 	u64 ratio;
 	struct pvclock_vcpu_time_info line;
 	unsigned long redraws;
 
 	/*
-	 * The vCPU's pages show generation @shown of the clock, but for those of the
-	 * kinds @unwritten.  @pages_lock is held while they are written, by whomever,
-	 * so that the last one to write them writes the newest line.  Nobody waits
-	 * for guest memory with it held.
+	 * The vCPU's pages show generation @shown of the clock, but for the kinds @unwritten.
+	 * @pages_lock is held while they are written, by whomever, so that the last one writes
+	 * the newest line.  Nobody waits for guest memory with it held.
 	 */
 	struct mutex pages_lock;
 	unsigned long shown;
