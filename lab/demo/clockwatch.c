@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The program that runs inside the migrating guest of "make demo": clockwatch PORT.
- * On the outermost machine "clockwatch khz" prints the frequency of its TSC.
  *
  * One thread per vCPU, pinned, reads three clocks without pause:
  *
@@ -418,31 +417,11 @@ static void serve(const char *port)
 	}
 }
 
-/*
- * TCG gives its guests the TSC of the machine it runs on. How fast that is cannot
- * be calibrated inside while others want the processor too, but here it can: the
- * two clocks are read within some 10 ns of each other, half a second apart.
- */
-static void print_khz(void)
-{
-	__u64 ns = posix_clock(CLOCK_MONOTONIC_RAW);
-	__u64 tsc = __rdtsc();
-
-	usleep(500000);
-	ns = posix_clock(CLOCK_MONOTONIC_RAW) - ns;
-	tsc = __rdtsc() - tsc;
-	printf("%.0f\n", tsc * 1e6 / ns);
-}
-
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
-		fprintf(stderr, "usage: clockwatch PORT, or clockwatch khz\n");
+		fprintf(stderr, "usage: clockwatch PORT\n");
 		return 2;
-	}
-	if (!strcmp(argv[1], "khz")) {
-		print_khz();
-		return 0;
 	}
 	nr_vcpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (nr_vcpus > MAX_VCPUS)

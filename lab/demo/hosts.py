@@ -175,7 +175,7 @@ def both(one, two):
 
 
 class TimedHost(Host):
-    """A host whose clocks are known: it has a piece of memory that this machine shares with it (lab/demo/hostclock.c)."""
+    """A host whose clocks are known: it has a piece of memory that this machine shares with it (lab/hostclock.c)."""
 
     def __init__(self, name, lab):
         super().__init__(name, lab)
@@ -249,7 +249,7 @@ class Lab:
         self.selector = selectors.DefaultSelector()
         self.emulator = self.output(EMULATOR, seconds=60).decode().strip()
         self.hosts = {name: self.HOST(name, self) for name in "AB"}
-        self.khz = int(self.output("./clockwatch", "khz"))
+        self.khz = int(self.output("./hostclock", "khz"))
         # This machine's TSC and wall clock, of one instant.
         self.wall_clock = tuple(map(int, self.output("./hostclock", "now").split()))
         self.ending = False

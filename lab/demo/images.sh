@@ -67,11 +67,11 @@ own_root() {
 	done
 }
 
-# compile NAME: for this machine, for a host, and for a guest
-compile() { gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$1" "$HERE/$1.c"; }
+# compile FILE: for this machine, for a host, and for a guest
+compile() { gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$(basename "$1" .c)" "$1"; }
 
-compile clockwatch
-compile hostclock
+compile "$HERE/clockwatch.c"
+compile "$ROOT/lab/hostclock.c"
 skeleton "$dir/host" "$HERE/host-init"
 mkdir -p "$dir/host/guest"
 install -m 755 "$HERE/host-loop" "$dir/host/guest/"

@@ -8,7 +8,7 @@ DIRECTORY holds host.gz (lab/demo/images.sh ways) and gets hops.jsonl, the conso
 the tool kvmclock has built in: its vCPUs read their clock and TSC without pause. A hop is `kvmclock save` here, a pause,
 and `kvmclock restore` there; both say what KVM's clock and TSC were, at one instant, beside the TSC of their host.
 
-Truth is this machine's TSC. That of an emulated host is the physical one minus a constant, and lab/demo/hostclock.c finds
+Truth is this machine's TSC. That of an emulated host is the physical one minus a constant, and lab/hostclock.c finds
 the constant between two bounds, before and after the hops of a way. So what passed between an instant on one host and one on
 the other is known, to within those bounds. All hosts are told the same frequency.
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the clocks of an emulated host are against the physical machine's: for
- * lab/demo/ways.py, which runs this on both.
+ * lab/demo/hosts.py, which runs this on both, and for lab/boot-amd.sh.
  *
  *   hostclock answer FILE	in the host: answer requests for the TSC
  *   hostclock ask FILE CYCLES	on the physical machine: ask until the bounds are no
  *				more than CYCLES apart, or for some seconds from the
  *				first answer on; then tell the host to end
  *   hostclock now		TSC and CLOCK_REALTIME of one instant
+ *   hostclock khz		on the physical machine: the frequency of its TSC, for a
+ *				host, which would calibrate it wrongly while others
+ *				want the processor, too
  *   hostclock shift NS		set CLOCK_REALTIME forward, or back
  *
  * The emulated TSC is the physical one minus a constant.  FILE is memory that both
@@ -148,25 +151,47 @@ static void ask(struct shared *shared, __s64 cycles)
 	printf("%lld %lld %llu\n", low, high, number);
 }
 
+struct instant {
+	__u64 tsc;
+	__s64 ns;
+};
+
 /* Of many tries the one that took least. */
-static void now(void)
+static struct instant now(clockid_t id)
 {
-	__u64 least = (~0ull), tsc = 0, before, after;
-	__s64 realtime = 0, ns;
+	__u64 least = (~0ull), before, after;
+	struct instant now = {};
+	__s64 ns;
 	int i;
 
 	for (i = 0; i < 2000; i++) {
 		before = read_tsc();
-		ns = clock_ns(CLOCK_REALTIME);
+		ns = clock_ns(id);
 		after = read_tsc();
 		if (after - before >= least)
 			continue;
 
 		least = after - before;
-		tsc = before + least / 2;
-		realtime = ns;
+		now.tsc = before + least / 2;
+		now.ns = ns;
 	}
-	printf("%llu %lld\n", tsc, realtime);
+	return now;
+}
+
+static void print_now(void)
+{
+	struct instant i = now(CLOCK_REALTIME);
+
+	printf("%llu %lld\n", i.tsc, i.ns);
+}
+
+static void print_khz(void)
+{
+	struct instant from = now(CLOCK_MONOTONIC_RAW), to;
+
+	usleep(300000);
+	to = now(CLOCK_MONOTONIC_RAW);
+	printf("%.0f\n", (to.tsc - from.tsc) * 1e6 / (to.ns - from.ns));
 }
 
 static void shift(__s64 ns)
@@ -190,11 +215,13 @@ int main(int argc, char **argv)
 	} else if (argc == 4 && !strcmp(argv[1], "ask")) {
 		ask(map_shared(argv[2]), atoll(argv[3]));
 	} else if (argc == 2 && !strcmp(argv[1], "now")) {
-		now();
+		print_now();
+	} else if (argc == 2 && !strcmp(argv[1], "khz")) {
+		print_khz();
 	} else if (argc == 3 && !strcmp(argv[1], "shift")) {
 		shift(atoll(argv[2]));
 	} else {
-		fprintf(stderr, "usage: hostclock answer FILE|ask FILE CYCLES|now|shift NS\n");
+		fprintf(stderr, "usage: hostclock answer FILE|ask FILE CYCLES|now|khz|shift NS\n");
 		return 2;
 	}
 	return 0;
