@@ -86,7 +86,7 @@ static void age_and_get(void)
 	for (age = 0; age < NR_AGES; age++) {
 		usleep(ages_ms[age] * 1000);
 		snprintf(what, sizeof(what), "get.age%dms", ages_ms[age]);
-		kvmclock_for_each_mode(mode)
+		for (mode = -1; kvmclock_next_mode(&mode);)
 			if (!get_agrees(mode, what))
 				get_ok[mode] = false;
 	}
@@ -375,10 +375,10 @@ int main(int argc, char *argv[])
 
 	kvmclock_start(0, ARRAY_SIZE(tests));
 
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		kvmclock_vm_create(&vms[mode], kvmclock_modes()[mode].khz, NR_VCPUS, NR_VCPUS);
 	age_and_get();
-	kvmclock_for_each_mode(mode) {
+	for (mode = -1; kvmclock_next_mode(&mode);) {
 		measure_chain(mode);
 		run_tests(mode);
 		kvmclock_vm_destroy(&vms[mode]);

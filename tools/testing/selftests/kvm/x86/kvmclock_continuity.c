@@ -419,7 +419,7 @@ static void on_instances(void (*fn)(int mode, int e))
 {
 	int mode, e;
 
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		for (e = 0; e < NR_EVENTS; e++)
 			if (!event_missing(&events[e]))
 				fn(mode, e);
@@ -582,7 +582,7 @@ static void test_events(void)
 	}
 	on_instances(destroy_own_vm);
 
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		for (e = 0; e < NR_EVENTS; e++)
 			report_event(mode, e);
 }
@@ -636,7 +636,7 @@ static void test_random_orders(void)
 {
 	int mode;
 
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		test_random_order(mode);
 }
 
@@ -700,7 +700,7 @@ static void test_sets(void)
 	struct kvmclock_vm *kc;
 	int mode, s;
 
-	kvmclock_for_each_mode(mode) {
+	for (mode = -1; kvmclock_next_mode(&mode);) {
 		kc = &shared_vms[mode];
 		kvmclock_set(kc, 24 * 3600 * NSEC_PER_SEC, 0, 0);
 		for (s = 0; s < NR_SETS; s++)

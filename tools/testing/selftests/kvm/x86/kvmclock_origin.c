@@ -299,7 +299,7 @@ int main(void)
 	int i;
 
 	kvmclock_start(0, ARRAY_SIZE(tests) + 2);
-	kvmclock_for_each_mode(mode) {
+	for (mode = -1; kvmclock_next_mode(&mode);) {
 		for (i = 0; i < ARRAY_SIZE(tests); i++)
 			run(&tests[i], 0);
 		run(&restore_first, KVM_CLOCK_GUEST_TSC);

@@ -1248,7 +1248,7 @@ int main(void)
 {
 	kvmclock_start(0, NR_TESTS + NR_WAY_TESTS * NR_WAYS);
 	srandom(1);
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		run_mode();
 	kvmclock_finished();
 }

@@ -985,7 +985,7 @@ int main(void)
 	TEST_REQUIRE(kvmclock_knows(KVM_CLOCK_GUEST_TSC));
 	kvmclock_start(0, NR_TESTS + 2 * NR_RESTORE_WAYS + NR_DEADLINE_TESTS + NR_TIMER_TESTS);
 	signal(SIGALRM, alarm_handler);
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		run_mode();
 	kvmclock_finished();
 }

@@ -735,7 +735,7 @@ int main(void)
 	kvmclock_start(0, NR_WAY_RESULTS + NR_TESTS + 2);
 	/* In host clock mode, a vCPU that moves to another CPU gets another line. */
 	pin_self_to_cpu(0);
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		run_mode();
 	kvmclock_finished();
 }

@@ -622,7 +622,7 @@ int main(void)
 	kvmclock_start(0, ARRAY_SIZE(tests));
 	/* In host clock mode, a vCPU that moves to another CPU gets another line. */
 	pin_self_to_cpu(0);
-	kvmclock_for_each_mode(mode) {
+	for (mode = -1; kvmclock_next_mode(&mode);) {
 		kvmclock_vm_create(&kc, kvmclock_modes()[mode].khz, NR_VCPUS, NR_VCPUS);
 		set_offsets(&kc, 1UL << 52);
 		kvmclock_set(&kc, 1000 * NSEC_PER_SEC, 0, 0);

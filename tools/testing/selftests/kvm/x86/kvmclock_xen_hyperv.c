@@ -711,7 +711,7 @@ int main(int argc, char *argv[])
 	int mode, t;
 
 	kvmclock_start(0, ARRAY_SIZE(tests));
-	kvmclock_for_each_mode(mode)
+	for (mode = -1; kvmclock_next_mode(&mode);)
 		for (t = 0; t < ARRAY_SIZE(tests); t++)
 			run_test(mode, t);
 	kvmclock_finished();

@@ -337,23 +337,20 @@ static inline bool kvmclock_mode_is_tested(int mode)
 	return !names || strstr(names, kvmclock_modes()[mode].name);
 }
 
-/* The first mode from @mode on that is tested. */
-static inline int kvmclock_next_mode(int mode)
+/* Go on to the next mode that is tested, from -1 to the first one.  False behind the last. */
+static inline bool kvmclock_next_mode(int *mode)
 {
-	while (mode < KVMCLOCK_MAX_MODES && !kvmclock_mode_is_tested(mode))
-		mode++;
-	return mode;
+	while (++*mode < KVMCLOCK_MAX_MODES)
+		if (kvmclock_mode_is_tested(*mode))
+			return true;
+	return false;
 }
-
-#define kvmclock_for_each_mode(mode)						\
-	for ((mode) = kvmclock_next_mode(0); (mode) < KVMCLOCK_MAX_MODES;	\
-	     (mode) = kvmclock_next_mode((mode) + 1))
 
 static inline int kvmclock_nr_modes(void)
 {
-	int mode, nr = 0;
+	int mode = -1, nr = 0;
 
-	kvmclock_for_each_mode(mode)
+	while (kvmclock_next_mode(&mode))
 		nr++;
 	return nr;
 }
