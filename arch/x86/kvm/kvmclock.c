@@ -413,7 +413,7 @@ bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 	if (clock->tsc_protected && clock->nr_vcpus > 1)
 		return false;
 
-	/* Of a vCPU that is created now, it is 0 if that will have to catch up. */
+	/* Without vCPUs, that of one that is created now: 0 if it will have to catch up. */
 	if (first)
 		*ratio = first->tsc_ratio;
 	else if (!kvmclock_find_ratio(READ_ONCE(kvm->arch.default_tsc_khz), ratio))

@@ -144,7 +144,7 @@ static bool kvmclock_hides_stable_tsc(struct kvm *kvm, enum kvmclock_page_kind k
 #endif
 }
 
-/* The same for @vcpu's line, if it has one.  Only kvmclock knows PVCLOCK_GUEST_STOPPED. */
+/* Write @vcpu's line to its @page, if it has one.  Only kvmclock knows PVCLOCK_GUEST_STOPPED. */
 static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind,
 				     struct pvclock_vcpu_time_info *page)
 {

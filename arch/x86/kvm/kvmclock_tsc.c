@@ -153,8 +153,9 @@ static void kvmclock_join_origin(struct kvm_vcpu *vcpu, const struct kvmclock_in
 	u64 elapsed_ns = kvmclock_boot_ns(now) - clock->origin_ns;
 	u64 offset;
 
-	/* Whether the host's TSC has counted since then. */
-	if (likely(!kvm_check_tsc_unstable() && !vcpu->kvm->arch.backwards_tsc_observed))
+	/* Whether the host's TSC has counted since then.  A reset without vCPUs is not observed. */
+	if (likely(!kvm_check_tsc_unstable() && !vcpu->kvm->arch.backwards_tsc_observed &&
+		   now->tsc >= clock->origin_tsc))
 		offset = kvmclock_origin_offset(clock, ratio);
 	else
 		offset = nsec_to_cycles(vcpu, elapsed_ns) - kvm_scale_tsc(now->tsc, ratio);
