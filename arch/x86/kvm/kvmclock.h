@@ -54,7 +54,7 @@ void kvmclock_create_debugfs(struct kvm *kvm);
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu);
 void kvmclock_reset(struct kvm_vcpu *vcpu);
 void kvmclock_destroy_vcpu(struct kvm_vcpu *vcpu);
-int kvmclock_handle_requests(struct kvm_vcpu *vcpu);
+int __kvmclock_handle_requests(struct kvm_vcpu *vcpu);
 void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock);
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated);
@@ -162,6 +162,23 @@ static inline void kvmclock_look_for_changes(struct kvm_vcpu *vcpu)
 	if (unlikely(kvmclock_pages_are_old(vcpu) ||
 		     (boot_vcpu && kvmclock_pages_are_old(boot_vcpu))))
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+}
+
+#define KVMCLOCK_REQUESTS						\
+	(BIT_ULL(KVM_REQ_GLOBAL_CLOCK_UPDATE & KVM_REQUEST_MASK) |	\
+	 BIT_ULL(KVM_REQ_MASTERCLOCK_UPDATE & KVM_REQUEST_MASK) |	\
+	 BIT_ULL(KVM_REQ_CLOCK_UPDATE & KVM_REQUEST_MASK))
+
+/*
+ * There are other requests at most entries into the guest, but none of these: a call and
+ * three looks would make each entry dearer than it is without this clock.
+ */
+static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
+{
+	if (likely(!(READ_ONCE(vcpu->requests) & KVMCLOCK_REQUESTS)))
+		return 0;
+
+	return __kvmclock_handle_requests(vcpu);
 }
 
 /* x86.c: what is left there of TSCs */

@@ -343,7 +343,7 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 }
 
 /* Returns 1 if @vcpu may not enter the guest yet, because its CPU goes offline. */
-int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
+int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	bool all, own;
 
