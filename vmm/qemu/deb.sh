@@ -12,8 +12,7 @@ TREE=$DEB/qemu
 add_series() {
 	local patch series=$TREE/debian/patches/series
 	mkdir "$TREE/debian/patches/kvmclock"
-	for patch in "$PATCHES"/*.patch; do
-		[[ $patch != */0000-* ]] || continue
+	for patch in "$PATCHES"/0*[1-9]*.patch; do
 		cp "$patch" "$TREE/debian/patches/kvmclock/"
 		echo "kvmclock/$(basename "$patch")" >>"$series"
 	done
@@ -54,4 +53,4 @@ add_series
 run "packing it" "$LOGS/deb-qemu-source.log" env -C "$DEB" dpkg-source -b "$TREE"
 run "unpacking what was packed" "$LOGS/deb-qemu-check.log" is_what_make_applied
 rm -rf "$TREE" "$DEB/index"
-info "${DSC#"$ROOT"/}: Debian's package with $(find "$PATCHES" -name '*.patch' ! -name '0000-*' | wc -l) patches more"
+info "${DSC#"$ROOT"/}: Debian's package with $(find "$PATCHES" -name '0*[1-9]*.patch' | wc -l) patches more"

@@ -89,8 +89,7 @@ rm -rf "$TREE" "$BUILD"
 kgit clone -q --shared "$STOCK" "$TREE"
 echo "$OURS/.git/objects" >>"$TREE/.git/objects/info/alternates"
 verdict "QEMU's base builds" build
-for patch in "$PATCHES"/*.patch; do
-	[[ $patch != */0000-* ]] || continue
+for patch in "$PATCHES"/0*[1-9]*.patch; do
 	n=$(basename "$patch" | cut -c1-4)
 	verdict "$n git am" am "$patch"
 	verdict "$n checkpatch" checkpatch
