@@ -343,7 +343,7 @@ class Judge:
     def judge_fault(self, full, record, tap):
         """One of our tests on stock, whose fault it must show, and by a case of its own, not by falling over."""
         shown = [c[1] for c in tap.cases if c[0] == 'not ok']
-        if record.comment == 'TIMEOUT' or record.exit >= 128:
+        if record.comment == 'TIMEOUT' or record.exit >= 126:    # by a signal, or not to be run at all
             self.say('NOT OK', full, f'fell over on stock (exit {record.exit}) {record.comment}')
         elif record.verdict == 'ok' or not (shown or not tap.cases):
             self.say('NOT OK', full, 'passes on stock, so it shows no fault')

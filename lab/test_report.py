@@ -304,6 +304,7 @@ class JudgeTest(unittest.TestCase):
     def test_stock_falls_over_instead(self):
         self.assertFails(self.spoil('not ok 3 stock/fault # exit=1', 'not ok 3 stock/fault # exit=139'), 'fell over')
         self.assertFails(self.spoil('not ok 3 stock/fault # exit=1', 'not ok 3 stock/fault # TIMEOUT exit=137'), 'fell over')
+        self.assertFails(self.spoil('not ok 3 stock/fault # exit=1', 'not ok 3 stock/fault # exit=127'), 'fell over')
         self.assertFails(self.spoil('# > ok 2 steady 1:1\n', ''), 'where 2 was due')
 
     def test_known_failure_excuses_ours_only_with_stock(self):
