@@ -152,6 +152,9 @@ lock() {
 # plain_make ARG...: make without our variables in its environment. Upstream's makefiles have a KVM of their own.
 plain_make() { env -u BASE -u LAB -u KVM -u KERNEL make "$@"; }
 
+# What a file includes is known from its compilation: without a preprocessor's run of its own for that, an empty cache costs a third less.
+export CCACHE_DEPEND=1
+
 # kmake TREE ARG...: the kernel's make, the same everywhere: ccache where there is one, no release suffix from git (stock
 # and ours must share a vermagic) and nothing of this machine or hour in the objects.
 kmake() {
