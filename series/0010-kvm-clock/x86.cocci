@@ -117,8 +117,3 @@
 + kvmclock_destroy_vcpu(vcpu);
   ... when any
   }
-
-// By how much a vCPU's frequency may be off the host's without scaling.
-@tolerance@ @@
-- static u32 __read_mostly tsc_tolerance_ppm = 250;
-+ u32 __read_mostly tsc_tolerance_ppm = 250;

@@ -19,29 +19,5 @@
   };
 @hv_status@ @@
 - enum hv_tsc_page_status { ... };
-@arch_member@ @@
-  struct kvm_arch {
-  ...
-  u32 default_tsc_khz;
-+ struct kvm_clock clock;
-  ...
-  };
-@vcpu_member@ @@
-  struct kvm_vcpu_arch {
-  ...
-+ struct kvm_vcpu_clock clock;
-  bool tsc_catchup;
-  ...
-  };
-@stat_fields@ @@
-  struct kvm_vm_stat {
-  ...
-  u64 max_mmu_rmap_size;
-+ u64 clock_updates;
-+ u64 clock_reanchors;
-  };
 @include_gtod@ @@
 - #include <linux/pvclock_gtod.h>
-@include_clock@ @@
-+ #include <asm/kvm_clock.h>
-  #include <asm/pvclock-abi.h>

@@ -19,19 +19,6 @@
 @tsc_reset_write@ symbol kvm; @@
 - kvm->arch.last_tsc_write = 0;
 
-// The frequency of a CPU may be asked for on another one by now.
-@cpu_khz@ @@
-- static unsigned long get_cpu_tsc_khz(void)
-+ unsigned long get_cpu_tsc_khz(void)
-  { ... }
-@cpu_khz_read@ symbol cpu_tsc_khz; @@
-  get_cpu_tsc_khz(void) {
-  ...
-- 	return __this_cpu_read(cpu_tsc_khz);
-+ 	return raw_cpu_read(cpu_tsc_khz);
-  ...
-  }
-
 // The clocksource: whoever needs a VM's clock next finds out what it means.
 @clocksource_work@ @@
   pvclock_gtod_update_fn(...)
