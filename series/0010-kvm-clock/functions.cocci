@@ -3,14 +3,14 @@
 type T;
 identifier f = {
 	// time
-	get_kvmclock_base_ns, kvm_get_time_and_clockread, kvm_get_monotonic_and_clockread,
+	kvm_get_time_and_clockread, kvm_get_monotonic_and_clockread,
 	kvm_get_walltime_and_clockread,
 	// arithmetic
 	div_frac, kvm_get_time_scale,
 	// frequency of a TSC
 	adjust_tsc_khz, set_tsc_khz, kvm_set_tsc_khz,
-	// TSC synchronisation that carries clock state
-	compute_guest_tsc, kvm_track_tsc_matching, __kvm_synchronize_tsc, kvm_synchronize_tsc,
+	// what decided on the master clock
+	compute_guest_tsc, kvm_track_tsc_matching,
 	// master clock and publishing
 	pvclock_update_vm_gtod_copy, kvm_make_mclock_inprogress_request,
 	__kvm_start_pvclock_update, kvm_start_pvclock_update, kvm_end_pvclock_update,

@@ -14,10 +14,6 @@
 @tsc_reset@ symbol kvm, max_tsc; @@
   kvm->arch.backwards_tsc_observed = true;
 + kvmclock_note_tsc_reset(kvm, max_tsc);
-@tsc_reset_nsec@ symbol kvm; @@
-- kvm->arch.last_tsc_nsec = 0;
-@tsc_reset_write@ symbol kvm; @@
-- kvm->arch.last_tsc_write = 0;
 
 // The clocksource: whoever needs a VM's clock next finds out what it means.
 @clocksource_work@ @@

@@ -1,11 +1,11 @@
 // struct fields (asm/kvm_host.h)
-@arch_fields@ type T; identifier f = {kvmclock_offset, last_tsc_nsec, last_tsc_write, last_tsc_khz, last_tsc_offset, cur_tsc_nsec, cur_tsc_write, cur_tsc_offset, cur_tsc_generation, nr_vcpus_matched_tsc, user_set_tsc, pvclock_sc, use_master_clock, master_kernel_ns, master_cycle_now, kvmclock_update_rs, boot_vcpu_runs_old_kvmclock, wall_clock, tsc_write_lock}; @@
+@arch_fields@ type T; identifier f = {kvmclock_offset, pvclock_sc, use_master_clock, master_kernel_ns, master_cycle_now, kvmclock_update_rs, boot_vcpu_runs_old_kvmclock, wall_clock, tsc_write_lock}; @@
   struct kvm_arch {
   ...
 - T f;
   ...
   };
-@vcpu_fields@ type T; identifier f = {time, pvclock_tsc_shift, pvclock_tsc_mul, hw_tsc_khz, pv_time, pvclock_set_guest_stopped_request, last_guest_tsc, this_tsc_nsec, this_tsc_write, this_tsc_generation}; @@
+@vcpu_fields@ type T; identifier f = {time, pvclock_tsc_shift, pvclock_tsc_mul, hw_tsc_khz, pv_time, pvclock_set_guest_stopped_request, last_guest_tsc}; @@
   struct kvm_vcpu_arch {
   ...
 - T f;

@@ -1,7 +1,7 @@
 // Users of the clock's names and fields, outside its own files.
 
 // Prototypes that moved to kvmclock.h.
-@protos@ type T; identifier f = {get_kvmclock_ns, kvm_get_wall_clock_epoch, kvm_get_monotonic_and_clockread, kvm_guest_time_update, kvm_synchronize_tsc}; @@
+@protos@ type T; identifier f = {get_kvmclock_ns, kvm_get_wall_clock_epoch, kvm_get_monotonic_and_clockread, kvm_guest_time_update}; @@
 - T f(...);
 
 // Fields that moved to struct kvm_clock and struct kvm_vcpu_clock.  The wall clock is the

@@ -72,25 +72,34 @@
 - kvm_gpc_init(&vcpu->arch.pv_time, ...);
 + kvmclock_init_vcpu(vcpu);
 
-// KVM_VCPU_TSC_OFFSET
-@set_offset@ expression vcpu, kvm, offset; identifier matched, tsc, ns, flags; expression E1, E2; @@
-- raw_spin_lock_irqsave(&kvm->arch.tsc_write_lock, flags);
-- matched = E1;
-- tsc = E2;
-- ns = get_kvmclock_base_ns();
-- __kvm_synchronize_tsc(vcpu, offset, ...);
-- raw_spin_unlock_irqrestore(&kvm->arch.tsc_write_lock, flags);
-+ kvmclock_set_tsc_offset(vcpu, offset);
-@set_offset_locals depends on set_offset exists@ identifier x = {tsc, ns, flags, matched, kvm}; type T; expression E; @@
-  kvm_arch_tsc_set_attr(...) {
-  ... when any
-(
-- T x;
-|
-- T x = E;
-)
-  ... when any
+// Which TSC writes match is decided as before; the clock follows what is written.
+@sync@ parameter list ps; symbol vcpu, offset, matched; @@
+- static void __kvm_synchronize_tsc(ps)
++ void __kvm_synchronize_tsc(ps)
+  {
+  ...
+- kvm_vcpu_write_tsc_offset(vcpu, offset);
++ kvmclock_write_offset(vcpu, offset);
+  ...
+- kvm_track_tsc_matching(vcpu, !matched);
++ kvmclock_track_tsc(vcpu);
   }
+@last_guest_tsc_written@ expression vcpu, tsc; @@
+- vcpu->arch.last_guest_tsc = tsc;
+@first_tsc@ symbol vcpu, user_value, offset, data, ns, matched; @@
+  kvm_synchronize_tsc(...) {
+  ...
++ if (!user_value)
++ 	kvmclock_find_first_tsc(vcpu, &offset, &data, &ns);
++
+  __kvm_synchronize_tsc(...);
++ if (!user_value)
++ 	kvmclock_join(vcpu);
+  ...
+  }
+@created@ symbol vcpu; @@
+  kvm_synchronize_tsc(vcpu, NULL);
++ kvmclock_update(vcpu->kvm, NULL);
 
 // The writers of a vCPU's TSC offset and frequency.
 @offset_writer@ parameter list ps; @@
@@ -117,3 +126,8 @@
 + kvmclock_destroy_vcpu(vcpu);
   ... when any
   }
+
+// The lock is the clock's.
+@lock@ expression kvm; @@
+- kvm->arch.tsc_write_lock
++ kvm->arch.clock.tsc_write_lock

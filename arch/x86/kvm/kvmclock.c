@@ -190,7 +190,9 @@ static u32 kvmclock_get_at(struct kvm *kvm, const struct kvmclock_instant *now, 
 	if (flags & KVM_CLOCK_GUEST_TSC) {
 		/* The guest may write it at any time; the line does not depend on it. */
 		data->guest_tsc = kvm_scale_tsc(now->tsc, clock->ratio) +
-				  READ_ONCE(clock->boot_tsc_offset);
+				  (READ_ONCE(clock->boot_vcpu) ?
+				   READ_ONCE(clock->boot_tsc_offset) :
+				   READ_ONCE(kvm->arch.cur_tsc_offset));
 		data->tsc_to_system_mul = clock->line.tsc_to_system_mul;
 		data->tsc_shift = clock->line.tsc_shift;
 	}
@@ -324,6 +326,8 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 	kvmclock_copy_tsc(vcpu);
 	if (vcpu->arch.guest_tsc_protected)
 		WRITE_ONCE(clock->tsc_protected, true);
+	else
+		vclock->at_origin = !vcpu->kvm->arch.user_set_tsc;
 
 	list_add_tail(&vclock->node, &clock->vcpus);
 	clock->nr_vcpus++;
@@ -427,7 +431,7 @@ static bool kvmclock_choose_mode(struct kvm *kvm, bool tsc_based, u64 *ratio)
 	const struct kvm_clock *clock = &kvm->arch.clock;
 
 	return kvmclock_can_use_master_clock(kvm, tsc_based, ratio) &&
-	       (clock->nr_vcpus || clock->cur_tsc_generation);
+	       (clock->nr_vcpus || kvm->arch.cur_tsc_generation);
 }
 
 /* Put @line, which is in the domain of the scaled TSC, in terms of @vclock's. */
@@ -800,8 +804,7 @@ void kvmclock_note_host_event(void)
 
 /*
  * The host is resumed, on the only CPU that runs, and its TSC is behind @last_tsc, at
- * which a vCPU ran last: no line means anything from there, and no TSC that was written
- * before is one to match.
+ * which a vCPU ran last: no line means anything from there.
  */
 void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc)
 {
@@ -810,8 +813,6 @@ void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc)
 	/* A line that waits for one reset already has not been used since. */
 	if (!clock->tsc_before_reset)
 		WRITE_ONCE(clock->tsc_before_reset, last_tsc);
-	clock->last_tsc_nsec = 0;
-	clock->last_tsc_write = 0;
 	WRITE_ONCE(clock->must_update, true);
 }
 

@@ -75,8 +75,9 @@ static inline bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa,
 #endif
 
 /* kvmclock_tsc.c: the vCPUs' TSCs, as far as the clock follows or moves them */
-void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value);
-void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset);
+void kvmclock_write_offset(struct kvm_vcpu *vcpu, u64 offset);
+void kvmclock_find_first_tsc(struct kvm_vcpu *vcpu, u64 *offset, u64 *data, u64 *ns);
+void kvmclock_track_tsc(struct kvm_vcpu *vcpu);
 int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz);
 void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu);
 void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now);
@@ -84,7 +85,7 @@ void kvmclock_vcpu_moved(struct kvm_vcpu *vcpu);
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 offset);
 void kvmclock_move_tscs(struct kvm *kvm, u64 cycles);
-u64 kvmclock_boot_offset(const struct kvm_clock *clock, u64 ratio);
+u64 kvmclock_boot_offset(struct kvm *kvm, u64 ratio);
 
 /* kvmclock.c: the clock */
 void kvmclock_init_vm(struct kvm *kvm);
@@ -184,6 +185,8 @@ static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 /* x86.c: what is left there of TSCs */
 extern u32 tsc_tolerance_ppm;
 unsigned long get_cpu_tsc_khz(void);
+void __kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 offset, u64 tsc, u64 ns, bool matched,
+			   bool user_set_tsc);
 void __kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 l1_offset);
 void kvm_vcpu_write_tsc_multiplier(struct kvm_vcpu *vcpu, u64 l1_multiplier);
 

@@ -138,7 +138,6 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 			      const struct kvmclock_instant *now,
 			      const struct kvm_clock_data *data, struct kvmclock_plan *plan)
 {
-	const struct kvm_clock *clock = &kvm->arch.clock;
 	u64 scaled_tsc = kvm_scale_tsc(now->tsc, plan->ratio);
 	u64 cycles;
 
@@ -154,10 +153,12 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 	} else if (data->flags & KVM_CLOCK_HOST_TSC) {
 		plan->offset = data->guest_tsc - kvm_scale_tsc(data->host_tsc, plan->ratio);
 	} else {
-		plan->offset = kvmclock_boot_offset(clock, plan->ratio);
+		plan->offset = kvmclock_boot_offset(kvm, plan->ratio);
 	}
 
-	plan->moves_tsc = !clock->cur_tsc_generation || plan->offset != clock->boot_tsc_offset;
+	/* Without any TSC yet, those that are created are to join this one. */
+	plan->moves_tsc = !kvm->arch.cur_tsc_generation ||
+			  plan->offset != kvmclock_boot_offset(kvm, plan->ratio);
 }
 
 /*

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The vCPUs' TSCs, as far as the KVM clock follows or moves them: matching of
- * TSC writes, and catching up with the host's time.
+ * The vCPUs' TSCs, as far as the KVM clock follows or moves them.  Which TSC writes match
+ * is decided in x86.c.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -17,7 +17,7 @@
 #include "x86.h"
 
 /* Write @vcpu's TSC offset, and have its pages follow before it enters the guest. */
-static void kvmclock_write_offset(struct kvm_vcpu *vcpu, u64 offset)
+void kvmclock_write_offset(struct kvm_vcpu *vcpu, u64 offset)
 {
 	bool changes = offset != vcpu->arch.l1_tsc_offset;
 
@@ -40,206 +40,75 @@ void kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
 	kvmclock_write_offset(vcpu, offset);
 }
 
-/*
- * Whether a write of @data to @vcpu's TSC is meant to match the last write to one of the
- * VM's TSCs, @elapsed_ns ago.  0 matches.  Else it does within one second of what that
- * reads by now, as VMMs save and restore one vCPU after the other; but not if that came
- * from the creation of vCPUs, or a young guest would lose its first second.
- */
-static bool kvmclock_tsc_write_matches(struct kvm_vcpu *vcpu, u64 data, u64 elapsed_ns)
+void kvmclock_track_tsc(struct kvm_vcpu *vcpu)
 {
-	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	u64 expected, slop;
-
-	if (!vcpu->arch.virtual_tsc_khz || vcpu->arch.virtual_tsc_khz != clock->last_tsc_khz)
-		return false;
-
-	if (!data)
-		return true;
-
-	if (!clock->user_set_tsc)
-		return false;
-
-	slop = vcpu->arch.virtual_tsc_khz * 1000ULL;
-	expected = clock->last_tsc_write + nsec_to_cycles(vcpu, elapsed_ns);
-	return data < expected + slop && data + slop > expected;
-}
-
-/* Start a generation, whose first TSC has @offset and reads @tsc at @ns. */
-static void kvmclock_start_generation(struct kvm_clock *clock, u64 offset, u64 tsc, u64 ns)
-{
-	clock->cur_tsc_generation++;
-	clock->cur_tsc_nsec = ns;
-	clock->cur_tsc_write = tsc;
-	WRITE_ONCE(clock->cur_tsc_offset, offset);
-	clock->nr_vcpus_matched_tsc = 0;
-	if (!clock->boot_vcpu)
-		WRITE_ONCE(clock->boot_tsc_offset, offset);
-}
-
-/* What later TSC writes are matched with. */
-static void kvmclock_note_tsc_write(struct kvm_clock *clock, u64 offset, u64 tsc, u64 ns, u32 khz)
-{
-	clock->last_tsc_nsec = ns;
-	clock->last_tsc_write = tsc;
-	clock->last_tsc_khz = khz;
-	clock->last_tsc_offset = offset;
-}
-
-/* Write @vcpu's TSC offset, with which its TSC reads @tsc at @ns: join or start a generation. */
-static void kvmclock_commit_tsc_write(struct kvm_vcpu *vcpu, u64 offset, u64 tsc, u64 ns,
-				      bool matched)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-
-	lockdep_assert_held(&clock->tsc_write_lock);
-
-	if (vcpu->arch.guest_tsc_protected)
-		return;
-
-	kvmclock_note_tsc_write(clock, offset, tsc, ns, vcpu->arch.virtual_tsc_khz);
-	kvmclock_write_offset(vcpu, offset);
-
-	if (!matched)
-		kvmclock_start_generation(clock, offset, tsc, ns);
-	else if (vclock->this_tsc_generation != clock->cur_tsc_generation)
-		clock->nr_vcpus_matched_tsc++;
-
-	vclock->this_tsc_generation = clock->cur_tsc_generation;
-	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
-	vclock->this_tsc_write = clock->cur_tsc_write;
-
 #ifdef CONFIG_X86_64
 	/* The event is not there on 32-bit hosts, which have no master clock. */
-	trace_kvm_track_tsc(vcpu->vcpu_id, clock->nr_vcpus_matched_tsc,
-			    atomic_read(&vcpu->kvm->online_vcpus), clock->use_master_clock,
+	trace_kvm_track_tsc(vcpu->vcpu_id, vcpu->kvm->arch.nr_vcpus_matched_tsc,
+			    atomic_read(&vcpu->kvm->online_vcpus),
+			    vcpu->kvm->arch.clock.use_master_clock,
 			    READ_ONCE(kvmclock_vclock_mode));
 #endif
 }
 
 /* The offset of a TSC scaled by @ratio that read 0 when the VM was created, like the clock. */
-static u64 kvmclock_origin_offset(const struct kvm_clock *clock, u64 ratio)
+static u64 kvmclock_origin_offset(struct kvm *kvm, u64 ratio)
 {
-	return -kvm_scale_tsc(clock->origin_tsc, ratio);
+	return -kvm_scale_tsc(kvm->arch.clock.origin_tsc, ratio);
 }
 
 /* The offset of the reference TSC: what a vCPU that is created now would have. */
-static u64 kvmclock_reference_offset(const struct kvm_clock *clock, u64 ratio)
+static u64 kvmclock_reference_offset(struct kvm *kvm, u64 ratio)
 {
-	return clock->cur_tsc_generation ? clock->cur_tsc_offset :
-					   kvmclock_origin_offset(clock, ratio);
+	return kvm->arch.cur_tsc_generation ? kvm->arch.cur_tsc_offset :
+					      kvmclock_origin_offset(kvm, ratio);
 }
 
 /* The offset of the boot vCPU's TSC, or of what that would join if it were created now. */
-u64 kvmclock_boot_offset(const struct kvm_clock *clock, u64 ratio)
+u64 kvmclock_boot_offset(struct kvm *kvm, u64 ratio)
 {
+	const struct kvm_clock *clock = &kvm->arch.clock;
+
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	return clock->cur_tsc_generation ? clock->boot_tsc_offset :
-					   kvmclock_origin_offset(clock, ratio);
+	return clock->boot_vcpu ? clock->boot_tsc_offset : kvmclock_reference_offset(kvm, ratio);
 }
 
 /*
  * Until a TSC is written, all have counted since the VM was created, each at its own
  * frequency: as if 0 had been written to them then.
  */
-static void kvmclock_join_origin(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now)
+static u64 kvmclock_find_origin(struct kvm_vcpu *vcpu)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
-	bool matched = clock->cur_tsc_generation &&
-		       clock->last_tsc_khz == vcpu->arch.virtual_tsc_khz;
-	u64 elapsed_ns = kvmclock_boot_ns(now) - clock->origin_ns;
-	u64 offset;
+	struct kvmclock_instant now;
+
+	kvmclock_get_instant(CLOCK_REALTIME, &now);
 
 	/* Whether the host's TSC has counted since then.  A reset without vCPUs is not observed. */
 	if (likely(!kvm_check_tsc_unstable() && !vcpu->kvm->arch.backwards_tsc_observed &&
-		   now->tsc >= clock->origin_tsc))
-		offset = kvmclock_origin_offset(clock, ratio);
-	else
-		offset = nsec_to_cycles(vcpu, elapsed_ns) - kvm_scale_tsc(now->tsc, ratio);
+		   now.tsc >= clock->origin_tsc))
+		return kvmclock_origin_offset(vcpu->kvm, ratio);
 
-	kvmclock_commit_tsc_write(vcpu, offset, 0, clock->origin_ns, matched);
-	vcpu->arch.clock.at_origin = !vcpu->arch.guest_tsc_protected;
+	return nsec_to_cycles(vcpu, kvmclock_boot_ns(&now) - clock->origin_ns) -
+	       kvm_scale_tsc(now.tsc, ratio);
 }
 
 /*
- * Write @data to @vcpu's TSC, or its first as it is @created.  Matching TSCs get the same
- * offset; with unreliable host TSCs, it is advanced to what the others read by now.
+ * @vcpu is created, and its TSC about to get @offset, and @data to be noted as what it reads
+ * at @ns.  One that joins TSCs which were written reads what they do, and not 0.
  */
-static void kvmclock_write_tsc(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now,
-			       u64 data, bool created)
+void kvmclock_find_first_tsc(struct kvm_vcpu *vcpu, u64 *offset, u64 *data, u64 *ns)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	u64 scaled_tsc = kvm_scale_tsc(now->tsc, vcpu->arch.l1_tsc_scaling_ratio);
-	u64 boot_ns = kvmclock_boot_ns(now);
-	u64 elapsed_ns = boot_ns - clock->last_tsc_nsec;
-	bool matched = kvmclock_tsc_write_matches(vcpu, data, elapsed_ns);
-	u64 offset;
-
-	if (matched && kvm_check_tsc_unstable())
-		data += nsec_to_cycles(vcpu, elapsed_ns);
-
-	if (matched && !kvm_check_tsc_unstable())
-		offset = clock->cur_tsc_offset;
-	else
-		offset = data - scaled_tsc;
-
-	/* A vCPU that joins others as it is created reads what they do, and not 0. */
-	if (created)
-		data = scaled_tsc + offset;
-
-	kvmclock_commit_tsc_write(vcpu, offset, data, boot_ns, matched);
-}
-
-/*
- * Write @vcpu's TSC for user space; or, without @user_value, its first as it is created: it
- * joins the reference TSC.
- */
-void kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 *user_value)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvmclock_instant now;
-
-	scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock) {
-		kvmclock_get_instant(CLOCK_REALTIME, &now);
-		if (user_value || clock->user_set_tsc)
-			kvmclock_write_tsc(vcpu, &now, user_value ? *user_value : 0, !user_value);
-		else
-			kvmclock_join_origin(vcpu, &now);
-
-		if (!user_value)
-			kvmclock_join(vcpu);
-		else if (!vcpu->arch.guest_tsc_protected)
-			clock->user_set_tsc = true;
+	if (vcpu->kvm->arch.user_set_tsc) {
+		*data = kvm_scale_tsc(rdtsc(), vcpu->arch.l1_tsc_scaling_ratio) + *offset;
+		return;
 	}
 
-	/* There is a vCPU more, and the first one brings the master clock. */
-	if (!user_value)
-		kvmclock_update(vcpu->kvm, NULL);
-}
-
-/* Write @vcpu's TSC offset for user space; equal offsets match. */
-void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvmclock_instant now;
-	bool matched;
-	u64 tsc;
-
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
-
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	tsc = kvm_scale_tsc(now.tsc, vcpu->arch.l1_tsc_scaling_ratio) + offset;
-	matched = vcpu->arch.virtual_tsc_khz &&
-		  vcpu->arch.virtual_tsc_khz == clock->last_tsc_khz &&
-		  offset == clock->last_tsc_offset;
-
-	if (!vcpu->arch.guest_tsc_protected)
-		clock->user_set_tsc = true;
-
-	kvmclock_commit_tsc_write(vcpu, offset, tsc, kvmclock_boot_ns(&now), matched);
+	*offset = kvmclock_find_origin(vcpu);
+	*data = 0;
+	*ns = vcpu->kvm->arch.clock.origin_ns;
 }
 
 /*
@@ -248,10 +117,9 @@ void kvmclock_set_tsc_offset(struct kvm_vcpu *vcpu, u64 offset)
  */
 static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvmclock_instant now;
+	struct kvm *kvm = vcpu->kvm;
 
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+	guard(raw_spinlock_irqsave)(&kvm->arch.clock.tsc_write_lock);
 
 	kvmclock_fraction(khz * 1000ULL, NSEC_PER_SEC, &vcpu->arch.virtual_tsc_mult,
 			  &vcpu->arch.virtual_tsc_shift);
@@ -268,9 +136,11 @@ static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 	kvmclock_note_tsc(vcpu);
 
 	/* It has counted at that frequency since the VM was created, not just from now on. */
-	if (vcpu->arch.clock.at_origin && !clock->user_set_tsc) {
-		kvmclock_get_instant(CLOCK_REALTIME, &now);
-		kvmclock_join_origin(vcpu, &now);
+	if (vcpu->arch.clock.at_origin && !kvm->arch.user_set_tsc) {
+		__kvm_synchronize_tsc(vcpu, kvmclock_find_origin(vcpu), 0,
+				      kvm->arch.clock.origin_ns, kvm->arch.last_tsc_khz == khz,
+				      false);
+		vcpu->arch.clock.at_origin = true;
 	}
 }
 
@@ -322,17 +192,21 @@ u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now,
 			    u64 boot_offset)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	u64 cycles = boot_offset - kvmclock_boot_offset(clock, ratio);
-	u64 boot_ns = kvmclock_boot_ns(now);
-	u64 offset, tsc;
+	u64 cycles = boot_offset - kvmclock_boot_offset(kvm, ratio);
+	u64 offset = kvmclock_reference_offset(kvm, ratio) + cycles;
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	offset = kvmclock_reference_offset(clock, ratio) + cycles;
-	tsc = kvm_scale_tsc(now->tsc, ratio) + offset;
-	kvmclock_start_generation(clock, offset, tsc, boot_ns);
-	kvmclock_note_tsc_write(clock, offset, tsc, boot_ns, kvmclock_vm_khz(kvm));
-	clock->user_set_tsc = true;
+	kvm->arch.cur_tsc_generation++;
+	kvm->arch.nr_vcpus_matched_tsc = 0;
+	kvm->arch.cur_tsc_offset = offset;
+	kvm->arch.cur_tsc_write = kvm_scale_tsc(now->tsc, ratio) + offset;
+	kvm->arch.cur_tsc_nsec = kvmclock_boot_ns(now);
+	kvm->arch.last_tsc_offset = offset;
+	kvm->arch.last_tsc_write = kvm->arch.cur_tsc_write;
+	kvm->arch.last_tsc_nsec = kvm->arch.cur_tsc_nsec;
+	kvm->arch.last_tsc_khz = kvmclock_vm_khz(kvm);
+	kvm->arch.user_set_tsc = true;
 
 	/* GET finds it together with the line; the boot vCPU itself, if any, follows. */
 	WRITE_ONCE(clock->boot_tsc_offset, boot_offset);
@@ -347,20 +221,19 @@ u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now,
  */
 static void kvmclock_move_offset(struct kvm_vcpu *vcpu, u64 cycles)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
+	struct kvm_arch *arch = &vcpu->kvm->arch;
 	u64 offset = vcpu->arch.l1_tsc_offset + cycles;
 
-	guard(raw_spinlock_irqsave)(&clock->tsc_write_lock);
+	guard(raw_spinlock_irqsave)(&arch->clock.tsc_write_lock);
 
 	kvmclock_write_offset(vcpu, offset);
-	vclock->this_tsc_nsec = clock->cur_tsc_nsec;
-	vclock->this_tsc_write = clock->cur_tsc_write + offset - clock->cur_tsc_offset;
-	if (offset != clock->cur_tsc_offset)
+	vcpu->arch.this_tsc_nsec = arch->cur_tsc_nsec;
+	vcpu->arch.this_tsc_write = arch->cur_tsc_write + offset - arch->cur_tsc_offset;
+	if (offset != arch->cur_tsc_offset)
 		return;
 
-	clock->nr_vcpus_matched_tsc += vclock->node.prev != &clock->vcpus;
-	vclock->this_tsc_generation = clock->cur_tsc_generation;
+	arch->nr_vcpus_matched_tsc += vcpu->arch.clock.node.prev != &arch->clock.vcpus;
+	vcpu->arch.this_tsc_generation = arch->cur_tsc_generation;
 }
 
 /*
@@ -400,15 +273,14 @@ void kvmclock_move_tscs(struct kvm *kvm, u64 cycles)
  */
 void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now)
 {
-	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	u64 tsc, target;
 
 	if (!vcpu->arch.tsc_catchup)
 		return;
 
 	tsc = kvm_read_l1_tsc(vcpu, now->tsc);
-	target = vclock->this_tsc_write +
-		 nsec_to_cycles(vcpu, kvmclock_boot_ns(now) - vclock->this_tsc_nsec);
+	target = vcpu->arch.this_tsc_write +
+		 nsec_to_cycles(vcpu, kvmclock_boot_ns(now) - vcpu->arch.this_tsc_nsec);
 	if (target <= tsc)
 		return;
 

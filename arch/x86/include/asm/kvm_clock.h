@@ -89,28 +89,7 @@ struct kvm_clock {
 	u64 origin_tsc;		/* host TSC */
 	u64 origin_ns;		/* of the host since boot */
 
-	/* The last TSC write, of which later ones are matched. */
-	u64 last_tsc_nsec;
-	u64 last_tsc_write;
-	u64 last_tsc_offset;
-	u32 last_tsc_khz;
-	bool user_set_tsc;
-
-	/*
-	 * The first write of the current generation of matching TSCs, 0 if there
-	 * was none.  Its TSC is the reference TSC: vCPUs that are created join it.
-	 */
-	u64 cur_tsc_nsec;
-	u64 cur_tsc_write;
-	u64 cur_tsc_offset;
-	u64 cur_tsc_generation;
-	int nr_vcpus_matched_tsc;
-
-	/*
-	 * The offset of the TSC that KVM_GET_CLOCK and KVM_SET_CLOCK speak of: the boot
-	 * vCPU's, or until there is one, the reference TSC's.
-	 */
-	u64 boot_tsc_offset;
+	u64 boot_tsc_offset;	/* the boot vCPU's, of whose TSC GET and SET speak */
 };
 
 /* Protected by the VM's tsc_write_lock, unless something else is said. */
@@ -142,11 +121,6 @@ struct kvm_vcpu_clock {
 	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set; needs no lock */
 	struct gfn_to_pfn_cache pv_time;
 	gpa_t pending_wall_clock;	/* for the vCPU itself to write */
-
-	/* The generation of matching TSCs that the vCPU belongs to. */
-	u64 this_tsc_nsec;
-	u64 this_tsc_write;
-	u64 this_tsc_generation;
 };
 
 #endif /* _ASM_X86_KVM_CLOCK_H */
