@@ -15,7 +15,7 @@
 + struct pvclock_vcpu_time_info line;
   ...
 - if (!vcpu->arch.xen.cpuid.base)
-+ if (!vcpu->arch.xen.cpuid.base || !kvmclock_get_vcpu_line(vcpu, &line))
++ if (!vcpu->arch.xen.cpuid.base || !kvmclock_get_vcpu_line(vcpu, &line, NULL))
   	return;
   ...
   }

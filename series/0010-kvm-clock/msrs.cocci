@@ -8,3 +8,7 @@
 - vcpu->kvm->arch.wall_clock = data;
 - kvm_write_wall_clock(vcpu->kvm, data, 0);
 + kvmclock_set_wall_clock(vcpu, data);
+@wall_clock_writer@ parameter list ps; @@
+- static void kvm_write_wall_clock(ps)
++ void kvm_write_wall_clock(ps)
+  { ... }

@@ -84,6 +84,10 @@
 - kvm_track_tsc_matching(vcpu, !matched);
 + kvmclock_track_tsc(vcpu);
   }
+@guest_tsc@ type T; parameter list ps; @@
+- static T compute_guest_tsc(ps)
++ T compute_guest_tsc(ps)
+  { ... }
 @last_guest_tsc_written@ expression vcpu, tsc; @@
 - vcpu->arch.last_guest_tsc = tsc;
 @first_tsc@ symbol vcpu, user_value, offset, data, ns, matched; @@

@@ -3,8 +3,11 @@
 @vcpu_ioctl@ symbol vcpu, ioctl, argp; @@
   kvm_arch_vcpu_ioctl(...) {
   ... when any
-+ if (ioctl == KVM_GET_CLOCK_GUEST || ioctl == KVM_SET_CLOCK_GUEST)
-+ 	return kvmclock_vcpu_ioctl(vcpu, ioctl, argp);
++ /* 32-bit hosts have no master clock, and do not offer these. */
++ if (IS_ENABLED(CONFIG_X86_64) && ioctl == KVM_GET_CLOCK_GUEST)
++ 	return kvmclock_get_guest(vcpu, argp);
++ if (IS_ENABLED(CONFIG_X86_64) && ioctl == KVM_SET_CLOCK_GUEST)
++ 	return kvmclock_set_guest(vcpu, argp);
 +
   vcpu_load(vcpu);
   ... when any

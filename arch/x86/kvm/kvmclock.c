@@ -3,11 +3,8 @@
  * The KVM clock: its lines and modes.  See Documentation/virt/kvm/x86/kvmclock.rst.
  *
  * In master clock mode, one line maps the scaled TSC, i.e. the host TSC after scaling and
- * before any vCPU's offset, to nanoseconds: clock(h) = line(scale(h)).  vCPU i reads
- * scale(h) + offset_i, and its page has the line with offset_i added to the anchor.
- *
- * In host clock mode, the clock is the host's time since boot plus an offset, and each
- * vCPU gets a line of its own when it is loaded.
+ * before any vCPU's offset, to nanoseconds.  In host clock mode, the clock is the host's time
+ * since boot plus an offset, and each vCPU gets a line of its own when it is loaded.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -64,16 +61,7 @@ void kvmclock_draw_vcpu(struct kvm_vcpu *vcpu, u64 host_tsc, u64 ns, u32 khz)
 	kvmclock_draw_line(&vclock->line, host_tsc, ns, khz, vclock->ratio);
 }
 
-/* The host's TSC was reset, and the line is from before that. */
-static bool kvmclock_missed_tsc_reset(const struct kvm_clock *clock)
-{
-	return READ_ONCE(clock->tsc_before_reset);
-}
-
-/*
- * The frequency of this CPU's TSC, or 0 if no vCPU may enter the guest: the CPU goes
- * offline, or its TSC jumps.
- */
+/* This CPU's TSC frequency, or 0 if no vCPU may enter: it goes offline, or its TSC jumps. */
 u32 kvmclock_host_khz(void)
 {
 	return unlikely(READ_ONCE(tsc_is_held)) ? 0 : get_cpu_tsc_khz();
@@ -81,7 +69,7 @@ u32 kvmclock_host_khz(void)
 
 u64 kvmclock_ns(const struct kvm_clock *clock, const struct kvmclock_instant *now)
 {
-	if (clock->use_master_clock && !kvmclock_missed_tsc_reset(clock))
+	if (clock->use_master_clock && !READ_ONCE(clock->tsc_before_reset))
 		return kvmclock_line_ns(&clock->line, kvm_scale_tsc(now->tsc, clock->ratio));
 
 	return kvmclock_boot_ns(now) + clock->offset;
@@ -112,7 +100,7 @@ static bool kvmclock_read_line(struct kvm *kvm, u64 *ns)
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
-		master = clock->use_master_clock && !kvmclock_missed_tsc_reset(clock);
+		master = clock->use_master_clock && !READ_ONCE(clock->tsc_before_reset);
 		*ns = kvmclock_line_ns(&clock->line, kvm_scale_tsc(rdtsc_ordered(), clock->ratio));
 	} while (read_seqcount_retry(&clock->sc, seq));
 
@@ -279,12 +267,18 @@ static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
 }
 
 /*
- * PVCLOCK_TSC_STABLE_BIT has changed.  A guest that clears PVCLOCK_GUEST_STOPPED in the
- * same byte may put the old bit back: all are to leave the guest and write their pages anew.
+ * Publish PVCLOCK_TSC_STABLE_BIT, unless it is as it @was.  A guest that clears
+ * PVCLOCK_GUEST_STOPPED in the same byte may put the old bit back: all are to leave the guest
+ * and write their pages.
  */
-static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu)
+static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu, bool was)
 {
-	kvmclock_publish(&vcpu->kvm->arch.clock);
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	if (kvmclock_tsc_is_stable(clock) == was)
+		return;
+
+	kvmclock_publish(clock);
 	kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
 }
 
@@ -307,9 +301,7 @@ void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
 	kvmclock_count_vcpu(clock, vclock, -1);
 	kvmclock_copy_tsc(vcpu);
 	kvmclock_count_vcpu(clock, vclock, 1);
-
-	if (kvmclock_tsc_is_stable(clock) != stable)
-		kvmclock_publish_stable_bit(vcpu);
+	kvmclock_publish_stable_bit(vcpu, stable);
 }
 
 /* @vcpu has a TSC from now on. */
@@ -332,8 +324,7 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 	list_add_tail(&vclock->node, &clock->vcpus);
 	clock->nr_vcpus++;
 	kvmclock_count_vcpu(clock, vclock, 1);
-	if (kvmclock_tsc_is_stable(clock) != stable)
-		kvmclock_publish_stable_bit(vcpu);
+	kvmclock_publish_stable_bit(vcpu, stable);
 }
 
 /* @vcpu is destroyed, and with it the VM; or it could not be created. */
@@ -434,15 +425,6 @@ static bool kvmclock_choose_mode(struct kvm *kvm, bool tsc_based, u64 *ratio)
 	       (clock->nr_vcpus || kvm->arch.cur_tsc_generation);
 }
 
-/* Put @line, which is in the domain of the scaled TSC, in terms of @vclock's. */
-static void kvmclock_to_vcpu_tsc(const struct kvm_clock *clock,
-				 const struct kvm_vcpu_clock *vclock,
-				 struct pvclock_vcpu_time_info *line)
-{
-	line->tsc_timestamp += vclock->tsc_offset;
-	line->flags = kvmclock_tsc_is_stable(clock) ? PVCLOCK_TSC_STABLE_BIT : 0;
-}
-
 /*
  * @vclock's own line, for host clock mode, and the scaling ratio that it is for.  If it has
  * not drawn one since the clock was redrawn, it goes on from there.
@@ -460,8 +442,12 @@ static u64 kvmclock_get_own_line(const struct kvm_clock *clock, const struct kvm
 	return vclock->tsc_ratio;
 }
 
-/* The line that @vcpu's pages are to show.  Fails if @vcpu has no TSC yet. */
-bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+/*
+ * The line that @vcpu's pages are to show, for who writes them, or with @master, for who asks
+ * whether it is the master clock's: others depend on the CPU.  Fails if @vcpu has no TSC yet.
+ */
+bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line,
+			    bool *master)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
@@ -471,53 +457,39 @@ bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info
 	if (list_empty(&vclock->node))
 		return false;
 
+	if (master)
+		*master = clock->use_master_clock;
+	else
+		vcpu->kvm->stat.clock_updates++;
+
 	if (clock->use_master_clock)
 		*line = clock->line;
 	else
 		kvmclock_get_own_line(clock, vclock, line);
 
-	kvmclock_to_vcpu_tsc(clock, vclock, line);
-	vcpu->kvm->stat.clock_updates++;
+	line->tsc_timestamp += vclock->tsc_offset;
+	line->flags = kvmclock_tsc_is_stable(clock) ? PVCLOCK_TSC_STABLE_BIT : 0;
 	return true;
 }
 
-/* The same for the VMM.  Fails without the master clock: other lines depend on the CPU. */
-bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line)
+/*
+ * What @line reads at most at @now, wherever another line goes on from it.  If the host's TSC
+ * was reset, lines are good up to when a vCPU ran last.
+ */
+static u64 kvmclock_line_floor(const struct kvm_clock *clock, const struct kvmclock_instant *now,
+			       const struct pvclock_vcpu_time_info *line, u64 ratio)
 {
-	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	u64 host_tsc = READ_ONCE(clock->tsc_before_reset) ? : now->tsc;
 
-	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
-
-	if (!clock->use_master_clock || list_empty(&vclock->node))
-		return false;
-
-	*line = clock->line;
-	kvmclock_to_vcpu_tsc(clock, vclock, line);
-	return true;
-}
-
-/* What @line reads at most at @host_tsc, wherever another line goes on from it. */
-static u64 kvmclock_line_floor(const struct pvclock_vcpu_time_info *line, u64 host_tsc, u64 ratio)
-{
 	return kvmclock_line_ns(line, kvm_scale_tsc(host_tsc, ratio)) +
 	       kvmclock_line_slack_ns(line);
 }
 
-/* The host TSC up to which the lines are good: after a reset, they ended when a vCPU ran last. */
-static u64 kvmclock_last_tsc_of(const struct kvm_clock *clock, const struct kvmclock_instant *now)
-{
-	return READ_ONCE(clock->tsc_before_reset) ? : now->tsc;
-}
-
-/*
- * What the vCPUs' own lines read at most at @now.  Takes the lock for each, so that
- * interrupts are off for no longer with many vCPUs.
- */
+/* What the vCPUs' own lines read at most at @now.  Takes the lock for each. */
 static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *now)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
-	u64 host_tsc = kvmclock_last_tsc_of(clock, now), ns = 0, ratio;
+	u64 ns = 0, ratio;
 	struct pvclock_vcpu_time_info line;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
@@ -534,7 +506,7 @@ static u64 kvmclock_vcpus_floor(struct kvm *kvm, const struct kvmclock_instant *
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 		ratio = kvmclock_get_own_line(clock, &vcpu->arch.clock, &line);
-		ns = max(ns, kvmclock_line_floor(&line, host_tsc, ratio));
+		ns = max(ns, kvmclock_line_floor(clock, now, &line, ratio));
 	}
 	return ns;
 }
@@ -589,10 +561,7 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 #endif
 }
 
-/*
- * Where the clock can go on at @now: no guest has read more, and a line through it is
- * nowhere below the one that was.  @vcpus_ns is of kvmclock_begin_update().
- */
+/* Where the clock can go on at @now, with @vcpus_ns of kvmclock_begin_update(). */
 u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 vcpus_ns)
 {
 	const struct kvm_clock *clock = &kvm->arch.clock;
@@ -605,8 +574,7 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 
 		return ns > vcpus_ns + cycle_ns + 2 ? ns : vcpus_ns;
 	}
 
-	return max(ns, kvmclock_line_floor(&clock->line, kvmclock_last_tsc_of(clock, now),
-					   clock->ratio));
+	return max(ns, kvmclock_line_floor(clock, now, &clock->line, clock->ratio));
 }
 
 /*
@@ -649,11 +617,8 @@ void kvmclock_unlock_update(struct kvm *kvm)
 }
 
 /*
- * Let vCPUs enter the guest again, but not before the pages are written, and in host
- * clock mode lines drawn for them.  That is left to them: the memory may be absent, and
- * only KVM_RUN may wait for it; the TSC may be another one on the CPU that they run on.
- *
- * While the host's TSC is held, they stay out, until the clock is redrawn again.
+ * Let vCPUs enter the guest again, but not before they have written the pages, and in host
+ * clock mode drawn their lines; nor while the host's TSC is held.
  */
 void kvmclock_end_update(struct kvm *kvm)
 {
@@ -679,7 +644,7 @@ enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	if (kvmclock_missed_tsc_reset(clock))
+	if (READ_ONCE(clock->tsc_before_reset))
 		return KVMCLOCK_CAUSE_TSC_RESET;
 
 	master = kvmclock_choose_mode(kvm, tsc_based, &ratio);
@@ -695,64 +660,47 @@ enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 
 /*
  * Whether the line's anchor is ahead of @vcpu's TSC, because that was set back: some guests
- * compare or multiply the two as unsigned numbers.
+ * compare or multiply the two as unsigned numbers.  For @vcpu itself, or who holds its mutex:
+ * its offset does not change meanwhile.
  */
-static bool __kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
+static bool kvmclock_line_is_ahead(const struct kvm_vcpu *vcpu)
 {
 	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	u64 offset = vcpu->arch.l1_tsc_offset;
-	u64 tsc;
-
-	if (!clock->use_master_clock)
-		return false;
-
-	tsc = kvm_scale_tsc(rdtsc_ordered(), clock->ratio);
-	return kvmclock_anchor_is_ahead(clock->line.tsc_timestamp + offset, tsc + offset);
-}
-
-/* For @vcpu itself, or who holds its mutex: its offset does not change meanwhile. */
-static bool kvmclock_line_is_ahead(struct kvm_vcpu *vcpu)
-{
-	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	unsigned int seq;
 	bool ahead;
+	u64 tsc;
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
-		ahead = __kvmclock_line_is_ahead(vcpu);
+		tsc = kvm_scale_tsc(rdtsc_ordered(), clock->ratio);
+		ahead = clock->use_master_clock &&
+			kvmclock_anchor_is_ahead(clock->line.tsc_timestamp + offset, tsc + offset);
 	} while (read_seqcount_retry(&clock->sc, seq));
 
 	return ahead;
 }
 
-static enum kvmclock_cause kvmclock_must_redraw_for(struct kvm *kvm, struct kvm_vcpu *vcpu,
-						    bool tsc_based)
-{
-	enum kvmclock_cause cause = kvmclock_must_redraw(kvm, tsc_based);
-
-	if (vcpu && cause == KVMCLOCK_CAUSE_NONE && __kvmclock_line_is_ahead(vcpu))
-		return KVMCLOCK_CAUSE_TSC_SET_BACK;
-
-	return cause;
-}
-
 /*
  * Adapt the clock after one of the conditions for its mode or its frequency may have
  * changed, or @vcpu's TSC, if that is not NULL.  Mostly nothing is to be done, which needs
- * no kick.  If it is, vCPUs on their way into the guest go on finding @must_update, so that
- * they wait for who does it.
+ * no kick.  If it is, vCPUs on their way into the guest find @must_update, and wait.
  */
-void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
+void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
+	enum kvmclock_cause cause, otherwise;
 	struct kvmclock_instant now;
-	enum kvmclock_cause cause;
 	u64 vcpus_ns, ns;
 
 	guard(mutex)(&clock->update_lock);
 
+	/* Nobody else redraws the line meanwhile. */
+	otherwise = vcpu && kvmclock_line_is_ahead(vcpu) ? KVMCLOCK_CAUSE_TSC_SET_BACK :
+							   KVMCLOCK_CAUSE_NONE;
+
 	scoped_guard(raw_spinlock_irq, &clock->tsc_write_lock) {
-		cause = kvmclock_must_redraw_for(kvm, vcpu, kvmclock_host_is_tsc_based());
+		cause = kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) ? : otherwise;
 		if (cause == KVMCLOCK_CAUSE_NONE) {
 			WRITE_ONCE(clock->must_update, false);
 			return;
@@ -760,7 +708,7 @@ void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 	}
 
 	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &vcpus_ns);
-	cause = kvmclock_must_redraw_for(kvm, vcpu, now.tsc_based);
+	cause = kvmclock_must_redraw(kvm, now.tsc_based) ? : otherwise;
 	if (cause != KVMCLOCK_CAUSE_NONE) {
 		ns = kvmclock_get_floor(kvm, &now, vcpus_ns);
 		kvmclock_redraw(kvm, &now, ns, NULL, cause);
@@ -771,9 +719,8 @@ void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu)
 }
 
 /*
- * Do so if there is a reason to, be it that the anchor is ahead of @vcpu's TSC.  Called
- * before a line is made known in terms of that.  Others read @vcpu's page by their own TSCs
- * only while those are equal to it.
+ * Do so if there is a reason to, before a line is made known in terms of @vcpu's TSC.  Others
+ * read @vcpu's page by their own TSCs only while those are equal to it.
  */
 void kvmclock_update_for(struct kvm_vcpu *vcpu)
 {
@@ -783,11 +730,8 @@ void kvmclock_update_for(struct kvm_vcpu *vcpu)
 
 /*
  * The host's clocksource has changed, which the clocks may have to follow: leave a note in
- * each VM, on which whoever needs its clock next acts.  Its update_lock may be held by a
- * task that does not get to run, and neither other VMs nor kvm_lock wait for that.
- *
- * The note is made with tsc_write_lock held, so that who removes it has seen what
- * happened.
+ * each VM, on which whoever needs its clock next acts.  Nobody waits for its update_lock with
+ * kvm_lock held.  With tsc_write_lock held, who removes the note has seen what happened.
  */
 void kvmclock_note_host_event(void)
 {
@@ -817,9 +761,8 @@ void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc)
 }
 
 /*
- * The host's TSC is about to jump, or has just @jumped.  Before, have the clock leave it
- * for the host's time; behind, take it from there: no line that was drawn before means
- * anything.
+ * The host's TSC is about to jump, or has just @jumped.  Have the clock leave it for the
+ * host's time before, and take it from there behind.
  */
 static void kvmclock_redraw_for_jump(struct kvm *kvm, bool jumped)
 {
@@ -846,10 +789,7 @@ static void kvmclock_redraw_all_vms(bool jumped)
 		kvmclock_redraw_for_jump(kvm, jumped);
 }
 
-/*
- * The host's TSC is about to jump: all vCPUs leave the guest, and stay out, also of a VM
- * that is created meanwhile, until kvmclock_return_to_tsc() finds no line from before.
- */
+/* All vCPUs leave the guest, and stay out, also of a VM that is created meanwhile. */
 void kvmclock_leave_tsc(void)
 {
 	WRITE_ONCE(tsc_is_held, true);

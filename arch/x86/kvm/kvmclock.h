@@ -45,7 +45,8 @@ struct kvmclock_instant {
 int kvm_vm_ioctl_get_clock(struct kvm *kvm, void __user *argp);
 int kvm_vm_ioctl_set_clock(struct kvm *kvm, void __user *argp);
 int kvmclock_enable_cap(struct kvm *kvm, const struct kvm_enable_cap *cap);
-int kvmclock_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp);
+int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp);
+int kvmclock_set_guest(struct kvm_vcpu *vcpu, void __user *argp);
 int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			    const struct kvm_device_attr *attr);
 void kvmclock_create_debugfs(struct kvm *kvm);
@@ -59,7 +60,6 @@ void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock);
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated);
 int kvm_set_guest_paused(struct kvm_vcpu *vcpu);
-int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock_type);
 
 /* kvmclock_hyperv.c: the reference TSC page of Hyper-V */
 #ifdef CONFIG_KVM_HYPERV
@@ -97,11 +97,11 @@ void kvm_get_clock(struct kvm *kvm, struct kvm_clock_data *data);
 u64 get_kvmclock_ns(struct kvm *kvm);
 u64 kvmclock_get_monotonic(struct kvm *kvm, s64 *monotonic_ns);
 u64 kvm_get_wall_clock_epoch(struct kvm *kvm);
-bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
-bool kvmclock_get_master_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line);
+bool kvmclock_get_vcpu_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_info *line,
+			    bool *master);
 
 void kvmclock_publish(struct kvm_clock *clock);
-void kvmclock_update(struct kvm *kvm, struct kvm_vcpu *vcpu);
+void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu);
 void kvmclock_update_for(struct kvm_vcpu *vcpu);
 void kvmclock_note_host_event(void);
 void kvmclock_note_tsc_reset(struct kvm *kvm, u64 last_tsc);
@@ -170,10 +170,7 @@ static inline void kvmclock_look_for_changes(struct kvm_vcpu *vcpu)
 	 BIT_ULL(KVM_REQ_MASTERCLOCK_UPDATE & KVM_REQUEST_MASK) |	\
 	 BIT_ULL(KVM_REQ_CLOCK_UPDATE & KVM_REQUEST_MASK))
 
-/*
- * There are other requests at most entries into the guest, but none of these: a call and
- * three looks would make each entry dearer than it is without this clock.
- */
+/* There are other requests at most entries: no call, and no look for each of these. */
 static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	if (likely(!(READ_ONCE(vcpu->requests) & KVMCLOCK_REQUESTS)))
@@ -182,11 +179,13 @@ static inline int kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 	return __kvmclock_handle_requests(vcpu);
 }
 
-/* x86.c: what is left there of TSCs */
+/* x86.c, msrs.c: what is left there */
+void kvm_write_wall_clock(struct kvm *kvm, gpa_t wall_clock, int sec_hi_ofs);
 extern u32 tsc_tolerance_ppm;
 unsigned long get_cpu_tsc_khz(void);
 void __kvm_synchronize_tsc(struct kvm_vcpu *vcpu, u64 offset, u64 tsc, u64 ns, bool matched,
 			   bool user_set_tsc);
+u64 compute_guest_tsc(struct kvm_vcpu *vcpu, s64 kernel_ns);
 void __kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 l1_offset);
 void kvm_vcpu_write_tsc_multiplier(struct kvm_vcpu *vcpu, u64 l1_multiplier);
 

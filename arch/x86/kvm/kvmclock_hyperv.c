@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hyper-V's reference TSC page: the KVM clock in units of 100 ns.
- *
- * There is one page for all vCPUs, so that it is valid only while all TSCs are
- * equal.  It is one of the boot vCPU's pages, on whichever vCPU it was enabled.
+ * Hyper-V's reference TSC page: the KVM clock in units of 100 ns.  There is one for all
+ * vCPUs, so that it is valid only while all TSCs are equal.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -17,15 +15,9 @@
 #define KVMCLOCK_HV_INVALID_TOO	0xffffffff
 
 /*
- * Have @page give for each TSC what @line does, in units of 100 ns:
+ * Have @page give for each TSC what @line does:
  *
- *   kvmclock:	ns = system_time + (tsc - tsc_timestamp) * mul * 2^(shift - 32)
- *   Hyper-V:	ns / 100 = tsc * scale / 2^64 + offset
- *
- * so that
- *
- *   scale  = mul * 2^(shift + 32) / 100
- *   offset = system_time / 100 - tsc_timestamp * scale / 2^64
+ *   ns / 100 = tsc * scale / 2^64 + offset
  *
  * Fails where the page cannot be valid: TSCs differ, or the scale does not fit.
  */
@@ -47,7 +39,7 @@ static bool kvmclock_compute_hyperv_page(const struct pvclock_vcpu_time_info *li
 
 /*
  * Whether the guest is to go on with what it has: it has asked for its TSC to be emulated
- * after a migration, and expects the page not to change before it has told that it is done.
+ * after a migration, and has not told yet that it is done.
  */
 static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_tsc_page *page)
 {
@@ -62,9 +54,8 @@ static bool kvmclock_keep_hyperv_page(struct kvm *kvm, const struct ms_hyperv_ts
 }
 
 /*
- * Continue from the page's sequence @old, which may be another host's: one that the page has
- * had with other contents lets a vCPU that was descheduled mix the two.  If it is 0, the last
- * one is unknown, for which the first one here is random.
+ * Continue from the page's sequence @old, which may be another host's, or 0: a vCPU that was
+ * descheduled may mix contents that had the same sequence.
  */
 static u32 kvmclock_next_hyperv_sequence(struct kvmclock_hyperv_page *hyperv, u32 old)
 {
@@ -88,20 +79,18 @@ static void kvmclock_put_hyperv_page(const struct ms_hyperv_tsc_page *new,
 	page->tsc_sequence = new->tsc_sequence;
 }
 
-/*
- * Write the boot vCPU's @page if it is at @gpa still, and shows something else.  The line is
- * fetched with the lock held, so that the last to write the page writes the newest.
- */
+/* Write the boot vCPU's @page if it is at @gpa still, and shows something else. */
 bool kvmclock_write_hyperv_page(struct kvm_vcpu *vcpu, gpa_t gpa, struct ms_hyperv_tsc_page *page)
 {
 	struct kvmclock_hyperv_page *hyperv = &vcpu->kvm->arch.clock.hyperv;
 	struct ms_hyperv_tsc_page new = *page;
 	struct pvclock_vcpu_time_info line;
 
+	/* The last to write the page has fetched the newest line. */
 	guard(raw_spinlock_irqsave)(&hyperv->lock);
 
 	if (hyperv->gpa != gpa || kvmclock_keep_hyperv_page(vcpu->kvm, page) ||
-	    !kvmclock_get_vcpu_line(vcpu, &line))
+	    !kvmclock_get_vcpu_line(vcpu, &line, NULL))
 		return false;
 
 	if (!kvmclock_compute_hyperv_page(&line, &new)) {

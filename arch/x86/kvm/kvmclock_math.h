@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Arithmetic of the KVM clock: pure functions, no struct kvm.
- *
- * A line maps a TSC to nanoseconds with the arithmetic that guests use.  It is
- * kept in a struct pvclock_vcpu_time_info, of which only the four fields that
- * make up the line are looked at:
+ * Arithmetic of the KVM clock: pure functions, no struct kvm.  A line maps a TSC to
+ * nanoseconds as guests do, by four fields of struct pvclock_vcpu_time_info:
  *
  *   ns(tsc) = system_time +
  *	       (((tsc - tsc_timestamp) * 2^tsc_shift) * tsc_to_system_mul) / 2^32
  *
- * where both the shift (if negative) and the division round down.  TSCs are
- * taken modulo 2^64.
+ * where both the shift (if negative) and the division round down.  TSCs are modulo 2^64.
  */
 #ifndef __KVM_X86_KVMCLOCK_MATH_H
 #define __KVM_X86_KVMCLOCK_MATH_H
@@ -28,16 +24,14 @@
 #define KVMCLOCK_PPM		1000000ULL
 
 /*
- * Frequencies are in units of 2^-20 Hz.  From 100 MHz up, kHz would lose up to
- * 10 ppm of a scaled TSC's true frequency, this loses less than 10^-14 of it, and
- * still holds the highest frequency that KVM accepts, 2^31 kHz.
+ * Frequencies are in units of 2^-20 Hz: at 100 MHz, kHz would lose up to 10 ppm of a scaled
+ * TSC's.  64 bits hold the highest that KVM accepts, 2^31 kHz.
  */
 #define KVMCLOCK_HZ_FRAC_BITS	20
 
 /*
- * TSC differences below 2^64 - 2^60 are taken as positive, the rest, up to
- * 2^60 cycles before the anchor, as negative: 100 years are positive up to
- * 5.4 GHz, and 54 of the 58 years in which a TSC of 10 GHz wraps.
+ * TSC differences below 2^64 - 2^60 are taken as positive, the rest as negative: 100 years
+ * are positive up to 5.4 GHz, and 54 of the 58 years in which a TSC of 10 GHz wraps.
  */
 #define KVMCLOCK_MAX_DELTA	(~0ULL - (1ULL << 60))
 
@@ -45,10 +39,8 @@
 #define KVMCLOCK_MAX_NS		0x8000000000000000ULL
 
 /*
- * Scale @delta cycles to nanoseconds, bit for bit as guests do, but without
- * their overflow: a guest loses the bits that it shifts beyond 2^64.
- * @shift is in [-63, 32].  The result is exact modulo 2^64, i.e. good for 584
- * years.
+ * Scale @delta cycles to nanoseconds, bit for bit as guests do, but modulo 2^64: a guest
+ * loses the bits that it shifts beyond that.  @shift is in [-63, 32].
  */
 static inline u64 kvmclock_scale_delta(u64 delta, u32 mul, int shift)
 {
@@ -68,14 +60,12 @@ static inline u64 kvmclock_scale_delta_sat(u64 delta, u32 mul, int shift)
 }
 
 /*
- * @num * 2^@bits / @den, rounded up where the remainder is @up or more: nearest,
- * where @up is half of @den, or up, where it is 1.  U64_MAX where the result does
- * not fit in 64 bits.  @den and @up are not 0, @bits is in [1, 63].
+ * @num * 2^@bits / @den, rounded up where the remainder is @up or more.  U64_MAX where that
+ * does not fit in 64 bits.  @den and @up are not 0, @bits is in [1, 63].
  *
- * The upper half of the product tells whether the quotient fits.  The remainder
- * is below @den, so that the lower halves are enough to compute it.  Rounding up
- * does not carry: with @den up to 2^@bits a quotient of 2^64 - 1 is exact, with a
- * greater @den the quotient is below @num.
+ * The upper half of the product tells whether the quotient fits.  The remainder is below
+ * @den, so that the lower halves are enough to compute it.  Rounding up does not carry: with
+ * @den up to 2^@bits a quotient of 2^64 - 1 is exact, with a greater one it is below @num.
  */
 static inline u64 kvmclock_shift_div(u64 num, unsigned int bits, u32 den, u32 up)
 {
@@ -90,20 +80,13 @@ static inline u64 kvmclock_shift_div(u64 num, unsigned int bits, u32 den, u32 up
 }
 
 /*
- * The least number of cycles that kvmclock_scale_delta_sat() scales to @ns or
- * more; U64_MAX where there is none below that.  @mul is not 0, @shift is in
- * [-31, 31].
- *
- * With k = cycles / 2^-shift, rounded down, if the shift is negative, and k =
- * cycles otherwise, the result is the least k with
- *
- *   floor((k * mul) / 2^(32 - max(shift, 0))) >= ns
- *
- * As ns is a whole number, rounding down does not matter here:
+ * The least number of cycles that kvmclock_scale_delta_sat() scales to @ns or more; U64_MAX
+ * where there is none below that.  @mul is not 0, @shift is in [-31, 31].  As ns is a whole
+ * number, it does not matter that scaling rounds down:
  *
  *   k = ceil((ns * 2^(32 - max(shift, 0))) / mul)
  *
- * and the first cycle of that k is k * 2^-shift, if the shift is negative.
+ * is the number of cycles, or with a negative shift, of the first one that is shifted to it.
  */
 static inline u64 kvmclock_cycles(u64 ns, u32 mul, int shift)
 {
@@ -126,13 +109,9 @@ static inline bool kvmclock_add_ns(u64 a, u64 b, u64 *sum)
 }
 
 /*
- * The time from @from to @to by a clock that was stepped by @leap_s seconds in
- * between, as CLOCK_REALTIME is against CLOCK_TAI:
- *
- *   to + leap_s * 10^9 - from
- *
- * or 0, if that is negative.  @from may be anything, @to is below 2^63, and @leap_s
- * is in (-2^32, 2^32), so that it makes less than 2^63 ns.
+ * The time from @from to @to by a clock that was stepped back by @leap_s seconds in between,
+ * as CLOCK_REALTIME is against CLOCK_TAI, or 0 if that is negative.  @from may be anything,
+ * @to is below 2^63, and @leap_s is in (-2^32, 2^32).
  */
 static inline u64 kvmclock_elapsed_ns(u64 from, u64 to, long long leap_s)
 {
@@ -174,13 +153,9 @@ static inline bool kvmclock_anchor_is_ahead(u64 anchor, u64 tsc)
 }
 
 /*
- * Find @mul and @shift with @num / @den = @mul * 2^(@shift - 32), rounded to
- * the nearest, and @mul in [2^31, 2^32).  @num and @den are not 0, and @num /
- * @den is in [2^-30, 2^31).
- *
- * With a and b the bits of @num and @den, @num / @den is in
- * (2^(a - b - 1), 2^(a - b + 1)), so that @shift is a - b or a - b + 1, or one more
- * where rounding carries.
+ * Find @mul and @shift with @num / @den = @mul * 2^(@shift - 32), rounded to the nearest, and
+ * @mul in [2^31, 2^32).  @num and @den are not 0, and @num / @den is in [2^-30, 2^31).  With
+ * a and b their bits, @shift is a - b or a - b + 1, or one more where rounding carries.
  */
 static inline void kvmclock_fraction(u64 num, u64 den, u32 *mul, s8 *shift)
 {
@@ -203,9 +178,8 @@ static inline void kvmclock_fraction(u64 num, u64 den, u32 *mul, s8 *shift)
 }
 
 /*
- * Frequency of a TSC that runs at @ratio / 2^@frac_bits times @khz, in units of
- * 2^-KVMCLOCK_HZ_FRAC_BITS Hz.  It is to be below 2^44 Hz; the highest that KVM
- * accepts is 2^41 Hz.  @frac_bits is in [0, 63].
+ * Frequency of a TSC that runs at @ratio / 2^@frac_bits times @khz, in units of 2^-20 Hz,
+ * below 2^44 Hz.  @frac_bits is in [0, 63].
  */
 static inline u64 kvmclock_tsc_freq(u32 khz, u64 ratio, unsigned int frac_bits)
 {
@@ -224,13 +198,9 @@ static inline void kvmclock_line_set_rate(struct pvclock_vcpu_time_info *line, u
 }
 
 /*
- * The frequency, in units of 2^-20 Hz, of a TSC with this line:
- *
- *   10^9 * 2^20 * 2^(32 - shift) / mul
- *
- * rounded to the nearest, half a unit up; U64_MAX where it does not fit in 64
- * bits.  @mul is not 0, @shift is in [-31, 31].  From 2 kHz up, it is within 2^-31
- * of what kvmclock_line_set_rate() was given.
+ * The frequency, in units of 2^-20 Hz, of a TSC with this line, to the nearest; U64_MAX where
+ * it does not fit in 64 bits.  @mul is not 0, @shift is in [-31, 31].  From 2 kHz up, it is
+ * within 2^-31 of what kvmclock_line_set_rate() was given.
  */
 static inline u64 kvmclock_line_freq(u32 mul, int shift)
 {
@@ -239,13 +209,8 @@ static inline u64 kvmclock_line_freq(u32 mul, int shift)
 }
 
 /*
- * Whether @freq is within @ppm of @of:
- *
- *   |freq - of| <= of * ppm / 10^6
- *
- * This is exact for all values: the left side is a whole number, so that rounding
- * the right side down changes nothing.  Where that does not fit in 64 bits,
- * every frequency is within.
+ * Whether @freq is within @ppm of @of.  This is exact: the difference is a whole number, so
+ * that rounding the limit down changes nothing.  If that does not fit in 64 bits, all are.
  */
 static inline bool kvmclock_freq_within(u64 freq, u64 of, u32 ppm)
 {
@@ -258,13 +223,10 @@ static inline bool kvmclock_freq_within(u64 freq, u64 of, u32 ppm)
 }
 
 /*
- * Nanoseconds to add to the value of @line at a new anchor, so that the line
- * through it is nowhere below @line.
- *
- * Let f() be the scaling and a, b the cycles before and after the new anchor:
- * the old line reads f(a + b), the new one f(a) + f(b).  f() rounds down, and
- * floor(x + y) is at most floor(x) + floor(y) + 1.  A negative shift rounds down
- * twice, but what it drops is scaled by less than 1, so that it adds only one.
+ * Nanoseconds to add to the value of @line at a new anchor, so that the line through it is
+ * nowhere below @line.  With the scaling f(), the old one reads f(a + b) where the new one
+ * reads f(a) + f(b).  f() rounds down, which makes up to 1; a negative shift rounds down
+ * twice, but what it drops is scaled by less than 1, and adds only one.
  */
 static inline unsigned int kvmclock_line_slack_ns(const struct pvclock_vcpu_time_info *line)
 {

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How guests get to see the KVM clock: the pages of kvmclock, Xen and Hyper-V, the
- * wall clock, and the hypercall that pairs the host's clock with the TSC.
- *
- * After a change, each vCPU writes two sets of pages on its way into the guest: its own, for
- * which it alone waits, and the boot vCPU's, which guests read on all vCPUs.  If one of
- * these is absent, nobody reads it without a page fault, and who enters next tries again.
+ * How guests get to see the KVM clock.  After a change, each vCPU writes two sets of pages on
+ * its way into the guest: its own, for which it alone waits, and the boot vCPU's, which
+ * guests read on all vCPUs.  If one of these is absent, nobody reads it without a page fault,
+ * and who enters next tries again.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
-#include <linux/kvm_para.h>
 
 #include "hyperv.h"
 #include "kvmclock.h"
@@ -133,17 +130,6 @@ static void kvmclock_write_line(struct kvm_vcpu *vcpu, struct pvclock_vcpu_time_
 	trace_kvm_pvclock_update(vcpu->vcpu_id, new);
 }
 
-/* Some guests break if they find PVCLOCK_TSC_STABLE_BIT in Xen's clocks. */
-static bool kvmclock_hides_stable_tsc(struct kvm *kvm, enum kvmclock_page_kind kind)
-{
-#ifdef CONFIG_KVM_XEN
-	return kind != KVMCLOCK_PAGE_KVM &&
-	       kvm->arch.xen.hvm_config.flags & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE;
-#else
-	return false;
-#endif
-}
-
 /* Write @vcpu's line to its @page, if it has one.  Only kvmclock knows PVCLOCK_GUEST_STOPPED. */
 static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind,
 				     struct pvclock_vcpu_time_info *page)
@@ -151,11 +137,15 @@ static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_k
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	struct pvclock_vcpu_time_info line;
 
-	if (!kvmclock_get_vcpu_line(vcpu, &line))
+	if (!kvmclock_get_vcpu_line(vcpu, &line, NULL))
 		return false;
 
-	if (kvmclock_hides_stable_tsc(vcpu->kvm, kind))
+#ifdef CONFIG_KVM_XEN
+	/* Some guests break if they find it in Xen's clocks. */
+	if (kind != KVMCLOCK_PAGE_KVM &&
+	    vcpu->kvm->arch.xen.hvm_config.flags & KVM_XEN_HVM_CONFIG_PVCLOCK_TSC_UNSTABLE)
 		line.flags &= ~PVCLOCK_TSC_STABLE_BIT;
+#endif
 	if (kind == KVMCLOCK_PAGE_KVM && unlikely(READ_ONCE(vclock->guest_stopped)) &&
 	    xchg(&vclock->guest_stopped, false))
 		line.flags |= PVCLOCK_GUEST_STOPPED;
@@ -230,9 +220,8 @@ static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 }
 
 /*
- * The same on @vcpu's way into the guest, waiting for the pages that are absent.  They
- * may be taken away at any time, so that this is tried once more only: the guest can
- * read no such page without coming back here.
+ * The same on @vcpu's way into the guest, waiting for the pages that are absent, but once
+ * only: the guest can read none that is taken away again without coming back here.
  */
 static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 {
@@ -254,8 +243,7 @@ static void kvmclock_write_own_pages(struct kvm_vcpu *vcpu, bool all)
 
 /*
  * In host clock mode, draw @vcpu's line anew, on the CPU that it runs on, if @own asks for
- * that, or the clock was redrawn and lines do not go on.  Sets @own then: others may have
- * written @vcpu's pages with what the line was before.
+ * that, or the clock was redrawn and lines do not go on.  Sets @own then.
  */
 static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 {
@@ -285,31 +273,6 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 	return 0;
 }
 
-static void kvm_write_wall_clock(struct kvm_vcpu *vcpu)
-{
-	gpa_t gpa = vcpu->arch.clock.pending_wall_clock;
-	struct pvclock_wall_clock wc;
-	struct kvm *kvm = vcpu->kvm;
-	u64 sec;
-
-	vcpu->arch.clock.pending_wall_clock = 0;
-	if (kvm_read_guest(kvm, gpa, &wc.version, sizeof(wc.version)))
-		return;
-
-	/* Odd while it is written; what was there at first may be anything. */
-	wc.version = (wc.version + 1) | 1;
-	if (kvm_write_guest(kvm, gpa, &wc.version, sizeof(wc.version)))
-		return;
-
-	sec = kvm_get_wall_clock_epoch(kvm);
-	wc.nsec = do_div(sec, NSEC_PER_SEC);
-	wc.sec = sec;	/* overflows in 2106 guest time */
-	kvm_write_guest(kvm, gpa, &wc, sizeof(wc));
-
-	wc.version++;
-	kvm_write_guest(kvm, gpa, &wc.version, sizeof(wc.version));
-}
-
 /*
  * Have @vcpu's pages and the boot vCPU's show the clock before @vcpu enters the guest.  With
  * @own, write its own in any case, in host clock mode with a new line.  Fails if it may not
@@ -332,13 +295,14 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 
 	if (own || kvmclock_pages_are_old(vcpu))
 		kvmclock_write_own_pages(vcpu, own);
-
 	boot_vcpu = READ_ONCE(clock->boot_vcpu);
 	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu))
 		kvmclock_write_pages(boot_vcpu, false);
 
-	if (unlikely(vcpu->arch.clock.pending_wall_clock))
-		kvm_write_wall_clock(vcpu);
+	if (unlikely(vcpu->arch.clock.pending_wall_clock)) {
+		kvm_write_wall_clock(vcpu->kvm, vcpu->arch.clock.pending_wall_clock, 0);
+		vcpu->arch.clock.pending_wall_clock = 0;
+	}
 	return 0;
 }
 
@@ -347,10 +311,7 @@ int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	bool all, own;
 
-	/*
-	 * Do not let @vcpu go on without the others: in host clock mode, lines of
-	 * vCPUs drift apart, and PVCLOCK_TSC_STABLE_BIT is about all of them.
-	 */
+	/* In host clock mode, lines drift apart, and PVCLOCK_TSC_STABLE_BIT is about all. */
 	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
 		kvm_make_all_cpus_request(vcpu->kvm, KVM_REQ_CLOCK_UPDATE);
 
@@ -427,27 +388,6 @@ int kvm_set_guest_paused(struct kvm_vcpu *vcpu)
 	WRITE_ONCE(vcpu->arch.clock.guest_stopped, true);
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	return 0;
-}
-
-int kvm_pv_clock_pairing(struct kvm_vcpu *vcpu, gpa_t paddr, unsigned long clock_type)
-{
-	struct kvm_clock_pairing pairing = {};
-	struct kvmclock_instant now;
-	u32 nsec;
-
-	/* A TSC that is caught up with at each exit pairs with nothing. */
-	if (clock_type != KVM_CLOCK_PAIRING_WALLCLOCK || vcpu->arch.tsc_always_catchup)
-		return -KVM_EOPNOTSUPP;
-
-	kvmclock_get_instant(CLOCK_REALTIME, &now);
-	if (!now.tsc_based)
-		return -KVM_EOPNOTSUPP;
-
-	pairing.sec = div_u64_rem(now.sys_ns, NSEC_PER_SEC, &nsec);
-	pairing.nsec = nsec;
-	pairing.tsc = kvm_read_l1_tsc(vcpu, now.tsc);
-
-	return kvm_write_guest(vcpu->kvm, paddr, &pairing, sizeof(pairing)) ? -KVM_EFAULT : 0;
 }
 
 void kvmclock_init_vcpu(struct kvm_vcpu *vcpu)

@@ -162,9 +162,8 @@ static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 }
 
 /*
- * Whether the TSC now is not before the line's anchor.  The host's does not wrap, and
- * KVM_SET_CLOCK_GUEST takes @vcpu's for one that does not.  A guest's may: differences are
- * signed.
+ * Whether the TSC now is not before the line's anchor.  The host's does not wrap, nor does
+ * @vcpu's by KVM_SET_CLOCK_GUEST.  A guest's may: differences are signed.
  */
 static int kvmclock_check_tsc(const struct kvm_vcpu *vcpu, const struct kvm_clock_data *data,
 			      const struct kvmclock_instant *now, u64 tsc)
@@ -255,19 +254,6 @@ static bool kvmclock_is_current(struct kvm *kvm, const struct kvmclock_instant *
 	       kvmclock_line_ns(line, asked->tsc_timestamp) == asked->system_time;
 }
 
-/* Without the master clock, there is no line to restore, but the clock's value is. */
-static int kvmclock_plan_fallback(const struct kvmclock_instant *now,
-				  const struct kvm_clock_data *data, struct kvmclock_plan *plan)
-{
-	u64 ns;
-
-	if (!(data->flags & KVM_CLOCK_REALTIME))
-		return -EOPNOTSUPP;
-
-	plan->fallback = true;
-	return kvmclock_add_ns(data->clock, kvmclock_ns_since(data, now), &ns) ? 0 : -ERANGE;
-}
-
 /* Changes nothing.  TSCs can be moved only with all vCPUs @locked. */
 static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 				 const struct kvmclock_instant *now,
@@ -283,8 +269,14 @@ static int kvmclock_plan_restore(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 	if (kvm->arch.clock.tsc_protected)
 		return -EOPNOTSUPP;
 
-	if (!kvmclock_can_use_master_clock(kvm, now->tsc_based, &plan->ratio))
-		return kvmclock_plan_fallback(now, data, plan);
+	/* Without the master clock, there is no line to restore, but the clock's value is. */
+	if (!kvmclock_can_use_master_clock(kvm, now->tsc_based, &plan->ratio)) {
+		plan->fallback = data->flags & KVM_CLOCK_REALTIME;
+		if (!plan->fallback)
+			return -EOPNOTSUPP;
+		return kvmclock_add_ns(data->clock, kvmclock_ns_since(data, now), &plan->ns) ?
+		       0 : -ERANGE;
+	}
 
 	kvmclock_plan_tsc(kvm, vcpu, now, data, plan);
 	if (plan->moves_tsc && !locked)
@@ -463,14 +455,15 @@ void kvmclock_create_debugfs(struct kvm *kvm)
 			    &kvmclock_debugfs_flags_fops);
 }
 
-static int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp)
+int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp)
 {
 	struct pvclock_vcpu_time_info line;
+	bool master;
 
 	/* What is returned here, KVM_SET_CLOCK_GUEST takes. */
 	kvmclock_update_for(vcpu);
 
-	if (!kvmclock_get_master_line(vcpu, &line))
+	if (!kvmclock_get_vcpu_line(vcpu, &line, &master) || !master)
 		return -ENODATA;
 
 	return copy_to_user(argp, &line, sizeof(line)) ? -EFAULT : 0;
@@ -481,7 +474,7 @@ static int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp)
  * KVM_GET_CLOCK_GUEST reports, or a guest's page, whose @version and @flags are ignored.
  * The clock is the VM's, so that all vCPUs' pages follow; no TSC is moved.
  */
-static int kvmclock_set_guest(struct kvm_vcpu *vcpu, void __user *argp)
+int kvmclock_set_guest(struct kvm_vcpu *vcpu, void __user *argp)
 {
 	struct kvm_clock_data data = { .flags = KVM_CLOCK_GUEST_TSC };
 	struct pvclock_vcpu_time_info line;
@@ -508,28 +501,6 @@ static int kvmclock_set_guest(struct kvm_vcpu *vcpu, void __user *argp)
 	return r == -EOPNOTSUPP ? -ENODATA : r;
 }
 
-int kvmclock_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp)
-{
-	/* 32-bit hosts have no master clock, and do not offer the ioctls. */
-	if (!IS_ENABLED(CONFIG_X86_64))
-		return -EINVAL;
-
-	if (ioctl == KVM_GET_CLOCK_GUEST)
-		return kvmclock_get_guest(vcpu, argp);
-
-	return kvmclock_set_guest(vcpu, argp);
-}
-
-static int kvmclock_get_tsc_scale(struct kvm_vcpu *vcpu, void __user *argp)
-{
-	const struct kvm_vcpu_tsc_scale scale = {
-		.tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio,
-		.tsc_frac_bits = kvm_caps.tsc_scaling_ratio_frac_bits,
-	};
-
-	return copy_to_user(argp, &scale, sizeof(scale)) ? -EFAULT : 0;
-}
-
 /*
  * KVM_VCPU_TSC_SCALE is there only where hardware scales TSCs.  It follows from
  * KVM_SET_TSC_KHZ, and cannot be written.
@@ -537,15 +508,17 @@ static int kvmclock_get_tsc_scale(struct kvm_vcpu *vcpu, void __user *argp)
 int kvmclock_tsc_scale_attr(struct kvm_vcpu *vcpu, unsigned int ioctl,
 			    const struct kvm_device_attr *attr)
 {
+	const struct kvm_vcpu_tsc_scale scale = {
+		.tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio,
+		.tsc_frac_bits = kvm_caps.tsc_scaling_ratio_frac_bits,
+	};
+
 	if (!IS_ENABLED(CONFIG_X86_64) || !kvm_caps.has_tsc_control)
 		return -ENXIO;
-
-	switch (ioctl) {
-	case KVM_HAS_DEVICE_ATTR:
+	if (ioctl == KVM_HAS_DEVICE_ATTR)
 		return 0;
-	case KVM_GET_DEVICE_ATTR:
-		return kvmclock_get_tsc_scale(vcpu, u64_to_user_ptr(attr->addr));
-	default:
+	if (ioctl != KVM_GET_DEVICE_ATTR)
 		return -EINVAL;
-	}
+
+	return copy_to_user(u64_to_user_ptr(attr->addr), &scale, sizeof(scale)) ? -EFAULT : 0;
 }

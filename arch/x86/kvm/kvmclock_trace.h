@@ -14,10 +14,7 @@
 	{ KVMCLOCK_CAUSE_TSC_RESET,	"tsc reset" },		\
 	{ KVMCLOCK_CAUSE_TSC_SET_BACK,	"tsc set back" }
 
-/*
- * Tracepoint for every change of the line of a VM's clock.  In host clock mode,
- * mul is 0 and the line is the host's boot time plus ns.
- */
+/* For every change of a VM's line.  In host clock mode, mul is 0. */
 TRACE_EVENT(kvm_clock_line,
 	TP_PROTO(const struct kvm *kvm, enum kvmclock_cause cause,
 		 const struct pvclock_vcpu_time_info *old,

@@ -111,10 +111,7 @@ void kvmclock_find_first_tsc(struct kvm_vcpu *vcpu, u64 *offset, u64 *data, u64 
 	*ns = vcpu->kvm->arch.clock.origin_ns;
 }
 
-/*
- * Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0, which it then
- * need not any more once it runs at its frequency, unless the host's TSC is unstable.
- */
+/* Have @vcpu's TSC run at @khz, scaled by @ratio, or catching up if that is 0. */
 static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 {
 	struct kvm *kvm = vcpu->kvm;
@@ -144,8 +141,7 @@ static void kvmclock_commit_tsc_khz(struct kvm_vcpu *vcpu, u32 khz, u64 ratio)
 	}
 }
 
-/* Returns 0 if @vcpu's TSC is to run at @khz from now on; otherwise nothing has changed. */
-int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
+static int kvmclock_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
 {
 	u64 ratio;
 
@@ -156,9 +152,19 @@ int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
 	}
 
 	kvmclock_commit_tsc_khz(vcpu, khz, ratio);
-	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	kvmclock_update(vcpu->kvm, NULL);
 	return 0;
+}
+
+/* Returns 0 if @vcpu's TSC is to run at @khz from now on; otherwise nothing has changed. */
+int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
+{
+	int r = kvmclock_set_tsc_khz(vcpu, khz);
+
+	if (!r) {
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+		kvmclock_update(vcpu->kvm, NULL);
+	}
+	return r;
 }
 
 /*
@@ -167,26 +173,15 @@ int kvm_set_tsc_khz(struct kvm_vcpu *vcpu, u32 khz)
  */
 void kvmclock_init_tsc_khz(struct kvm_vcpu *vcpu)
 {
-	u32 khz = READ_ONCE(vcpu->kvm->arch.default_tsc_khz);
-	u64 ratio;
-
-	if (khz && !kvmclock_find_ratio(khz, &ratio)) {
-		pr_warn_ratelimited("the TSC cannot run at %u kHz on this host\n", khz);
-		khz = tsc_khz;
-		ratio = kvm_caps.default_tsc_scaling_ratio;
-	}
-
-	/* Not even the host's frequency is known if calibrating its TSC has failed. */
-	if (khz)
-		kvmclock_commit_tsc_khz(vcpu, khz, ratio);
-	else
+	if (kvmclock_set_tsc_khz(vcpu, READ_ONCE(vcpu->kvm->arch.default_tsc_khz)) &&
+	    kvmclock_set_tsc_khz(vcpu, tsc_khz))
 		kvm_vcpu_write_tsc_multiplier(vcpu, kvm_caps.default_tsc_scaling_ratio);
 }
 
 /*
  * Move the boot vCPU's TSC to @boot_offset, and the reference TSC with it, which counts as
- * a write by user space of all vCPUs' TSCs.  Returns by how many cycles; the vCPUs' own
- * offsets are for kvmclock_move_tscs() to write.  @ratio is the scaling ratio of all.
+ * a write by user space of all TSCs.  Returns by how many cycles; the vCPUs' own offsets are
+ * for kvmclock_move_tscs() to write.
  */
 u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now, u64 ratio,
 			    u64 boot_offset)
@@ -215,9 +210,8 @@ u64 kvmclock_move_reference(struct kvm *kvm, const struct kvmclock_instant *now,
 }
 
 /*
- * Move @vcpu's TSC offset, and note what its TSC read when the reference was moved,
- * from which it catches up if it becomes unstable.  With the reference's offset, it
- * belongs to the generation.
+ * Move @vcpu's TSC offset, and note from where it catches up if it becomes unstable.  With
+ * the reference's offset, it belongs to the generation.
  */
 static void kvmclock_move_offset(struct kvm_vcpu *vcpu, u64 cycles)
 {
@@ -237,34 +231,28 @@ static void kvmclock_move_offset(struct kvm_vcpu *vcpu, u64 cycles)
 }
 
 /*
- * Move @vcpu's TSC by @cycles.  An armed deadline is a value of the TSC, but its
- * timer runs on the host's time; so does the preemption timer of a nested guest.
+ * Move the TSCs of all vCPUs, which cannot run, by @cycles.  An armed deadline is a value of
+ * the TSC, but its timer runs on the host's time; so does a nested guest's preemption timer.
  */
-static void kvmclock_move_tsc(struct kvm_vcpu *vcpu, u64 cycles)
-{
-	u64 deadline;
-
-	lockdep_assert_held(&vcpu->mutex);
-
-	vcpu_load(vcpu);
-	kvmclock_move_offset(vcpu, cycles);
-
-	deadline = kvm_get_lapic_tscdeadline_msr(vcpu);
-	if (deadline)
-		kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
-	if (is_guest_mode(vcpu) && kvm_nested_ops.tsc_moved)
-		kvm_nested_ops.tsc_moved(vcpu);
-	vcpu_put(vcpu);
-}
-
-/* Move the TSCs of all vCPUs, which cannot run, by @cycles. */
 void kvmclock_move_tscs(struct kvm *kvm, u64 cycles)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
+	u64 deadline;
 
-	kvm_for_each_vcpu(i, vcpu, kvm)
-		kvmclock_move_tsc(vcpu, cycles);
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		lockdep_assert_held(&vcpu->mutex);
+
+		vcpu_load(vcpu);
+		kvmclock_move_offset(vcpu, cycles);
+
+		deadline = kvm_get_lapic_tscdeadline_msr(vcpu);
+		if (deadline)
+			kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
+		if (is_guest_mode(vcpu) && kvm_nested_ops.tsc_moved)
+			kvm_nested_ops.tsc_moved(vcpu);
+		vcpu_put(vcpu);
+	}
 }
 
 /*
@@ -279,8 +267,7 @@ void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now
 		return;
 
 	tsc = kvm_read_l1_tsc(vcpu, now->tsc);
-	target = vcpu->arch.this_tsc_write +
-		 nsec_to_cycles(vcpu, kvmclock_boot_ns(now) - vcpu->arch.this_tsc_nsec);
+	target = compute_guest_tsc(vcpu, kvmclock_boot_ns(now));
 	if (target <= tsc)
 		return;
 
@@ -290,8 +277,7 @@ void kvmclock_catch_up(struct kvm_vcpu *vcpu, const struct kvmclock_instant *now
 
 /*
  * With an unreliable host TSC, the guest's goes on from where it was when @vcpu ran last, and
- * catches up from there.  The clock cannot be updated with preemption disabled: @vcpu does
- * so on its way into the guest.
+ * catches up from there.  The clock is updated on @vcpu's way into the guest.
  */
 static void kvmclock_resume_unstable_tsc(struct kvm_vcpu *vcpu)
 {

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * State of the KVM clock, embedded in struct kvm_arch and struct kvm_vcpu_arch.
- * The code is in arch/x86/kvm/kvmclock*.c.
- */
+/* State of the KVM clock, in struct kvm_arch and struct kvm_vcpu_arch. */
 #ifndef _ASM_X86_KVM_CLOCK_H
 #define _ASM_X86_KVM_CLOCK_H
 
@@ -36,8 +33,8 @@ struct kvm_clock {
 	struct mutex update_lock;
 
 	/*
-	 * Protects everything below, unless another lock is named, for a short time only, no
-	 * matter how many vCPUs there are.  @sc is for reading the clock's value.
+	 * Protects everything below, unless another lock is named, for no longer with many
+	 * vCPUs.  @sc is for reading the clock's value.
 	 */
 	raw_spinlock_t tsc_write_lock;
 	seqcount_raw_spinlock_t sc;
@@ -110,8 +107,7 @@ struct kvm_vcpu_clock {
 
 	/*
 	 * The vCPU's pages show generation @shown of the clock, but for the kinds @unwritten.
-	 * @pages_lock is held while they are written, by whomever, so that the last one writes
-	 * the newest line.  Nobody waits for guest memory with it held.
+	 * @pages_lock is held while they are written, by whomever; nobody waits with it held.
 	 */
 	struct mutex pages_lock;
 	unsigned long shown;
