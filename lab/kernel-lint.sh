@@ -4,7 +4,7 @@
 # What a patch at a time cannot see, or what is not ours to follow:
 #   FILE_PATH_CHANGES   MAINTAINERS comes with the series' last commit
 #   UNKNOWN_COMMIT_ID   the base has Debian's source and no history of mainline's, which Fixes: is about
-CHECKPATCH=(--strict --terse --showfile --quiet --no-summary --show-types --ignore FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID)
+CHECKPATCH=(--strict --terse --showfile --quiet --no-summary --show-types --ignore 'FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID')
 
 # raw_checkpatch TREE ARG...: the tree's checkpatch. Its standard error is spdxcheck.py's, which Debian lacks modules for.
 raw_checkpatch() {
