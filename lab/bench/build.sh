@@ -14,7 +14,7 @@ programs() {
 	[ -f "$usr/linux/kvm.h" ] || die "the kernel's headers are not installed" "Run 'make build BASE=$BASE' first."
 	mkdir -p "$BENCH/tests"
 	for p in kvmclock_bench irqs_off; do
-		gcc -static -O2 -Wall -Wextra -Werror -I "$usr" -o "$BENCH/tests/$p" "$ROOT/lab/bench"/{$p,samples,vm}.c
+		gcc -static -O2 -Wall -Wextra -Werror -I "$usr" -o "$BENCH/tests/$p" "$ROOT/lab/bench"/{$p,kinds,samples,vm}.c
 	done
 }
 

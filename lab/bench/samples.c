@@ -5,6 +5,11 @@
 #include "samples.h"
 #include "vm.h"
 
+int repetitions(int vcpus)
+{
+	return vcpus <= 64 ? 11 : vcpus <= 512 ? 5 : 3;
+}
+
 void add(struct samples *samples, __u64 value)
 {
 	if (samples->count == samples->room) {

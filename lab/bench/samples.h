@@ -16,6 +16,9 @@ struct samples {
 #define SAMPLES(variable, name_, floor_) \
 	struct samples variable = { .name = name_, .floor = floor_ }
 
+/* Enough for a median that an interrupt does not move; fewer where one costs seconds to emulate. */
+int repetitions(int vcpus);
+
 void add(struct samples *samples, __u64 value);
 
 /* Print them as a line of JSON, and forget them. What has no sample did not apply. */
