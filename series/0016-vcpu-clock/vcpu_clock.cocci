@@ -1,11 +1,11 @@
-// Call sites of the vCPU's own interface, in x86.c.
+// Call sites of the vCPU's own interface, in x86.c. 32-bit hosts have no master clock, and do not offer it.
 
 @vcpu_ioctl@ symbol vcpu, ioctl, argp; @@
   kvm_arch_vcpu_ioctl(...) {
   ... when any
-+ /* 32-bit hosts have no master clock, and do not offer these. */
 + if (IS_ENABLED(CONFIG_X86_64) && ioctl == KVM_GET_CLOCK_GUEST)
 + 	return kvmclock_get_guest(vcpu, argp);
++
 + if (IS_ENABLED(CONFIG_X86_64) && ioctl == KVM_SET_CLOCK_GUEST)
 + 	return kvmclock_set_guest(vcpu, argp);
 +
