@@ -9,6 +9,7 @@
 
 #include <linux/kvm_host.h>
 
+#include "hyperv.h"
 #include "kvmclock.h"
 #include "trace.h"
 #include "x86.h"
@@ -154,8 +155,9 @@ static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_k
 }
 
 /*
- * Write one of @vcpu's pages without waiting for it.  If that is still to be done, returns
- * -ENXIO if none of @slots has the page, else -EAGAIN.
+ * Write one of @vcpu's pages without waiting for it.  If that is still to be done,
+ * returns -ENXIO if none of @slots has the page, else -EAGAIN.  Who takes the page
+ * away waits for gpc->lock.
  */
 static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind, u64 slots)
 {
@@ -186,7 +188,8 @@ static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind ki
 
 /*
  * Write those of @vcpu's pages that do not show the present line, or @all, without waiting
- * for them.  The generation is read first: what is written belongs to it, or is newer.
+ * for them.  False if some could not be written.  @vcpu may be another one than the caller's.
+ * The generation is read first: what is written belongs to it, or is newer.
  */
 static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 {
@@ -198,7 +201,7 @@ static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 
 	guard(mutex)(&vclock->pages_lock);
 
-	generation = READ_ONCE(vcpu->kvm->arch.clock.generation) & ~1UL;
+	generation = READ_ONCE(vcpu->kvm->arch.clock.generation);
 	todo = all || vclock->shown != generation ? BIT(KVMCLOCK_NR_PAGES) - 1 :
 								vclock->unwritten;
 	for_each_set_bit(kind, &todo, KVMCLOCK_NR_PAGES) {
@@ -271,33 +274,29 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 }
 
 /*
- * Have @vcpu's pages and the boot vCPU's show the clock.  With @own, write its own in any
- * case, in host clock mode with a new line.  Fails if it may not enter the guest.
+ * Have @vcpu's pages and the boot vCPU's show the clock before @vcpu enters the guest.  With
+ * @own, write its own in any case, in host clock mode with a new line.  Fails if it may not
+ * enter.
  */
 static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvm_vcpu *boot_vcpu;
-	unsigned long generation;
 	int r;
 
-	/* It looks at the generation after this: who sets the clock has made it odd before. */
+	/* It looks for requests after this: who sets the clock has made them before. */
 	if (unlikely(!READ_ONCE(clock->guest_has_run)))
 		WRITE_ONCE(clock->guest_has_run, true);
 
 	kvmclock_update_for(vcpu);
-	generation = READ_ONCE(clock->generation);
-	if (unlikely(generation & 1))
-		return -EAGAIN;
-
 	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, &own);
 	if (unlikely(r))
 		return r;
 
-	if (own || kvmclock_pages_are_old(vcpu, generation))
+	if (own || kvmclock_pages_are_old(vcpu))
 		kvmclock_write_own_pages(vcpu, own);
 	boot_vcpu = READ_ONCE(clock->boot_vcpu);
-	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu, generation))
+	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu))
 		kvmclock_write_pages(boot_vcpu, false);
 
 	if (unlikely(vcpu->arch.clock.pending_wall_clock)) {
@@ -324,9 +323,7 @@ int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 	if (likely(!kvmclock_update_pages(vcpu, own)))
 		return 0;
 
-	/* Not a new line where none was asked for: that would make the clock step. */
-	if (own)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	return 1;
 }
 
@@ -336,6 +333,22 @@ void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock)
 	WRITE_ONCE(vcpu->kvm->arch.clock.wall_clock, wall_clock);
 	vcpu->arch.clock.pending_wall_clock = wall_clock;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
+/*
+ * A boot vCPU that writes the old MSR runs a guest which does not know
+ * PVCLOCK_TSC_STABLE_BIT, and depends on lines that are redrawn all the time.
+ */
+static void kvmclock_note_boot_vcpu_msr(struct kvm_vcpu *vcpu, bool old_msr)
+{
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	if (vcpu->vcpu_id || clock->boot_vcpu_runs_old_kvmclock == old_msr)
+		return;
+
+	scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock)
+		clock->boot_vcpu_runs_old_kvmclock = old_msr;
+	kvmclock_update(vcpu->kvm, NULL);
 }
 
 /*
@@ -359,14 +372,8 @@ static void kvmclock_move_page(struct kvm_vcpu *vcpu, u64 system_time)
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
-	/* A guest with the old MSR does not know PVCLOCK_TSC_STABLE_BIT: keep redrawing lines. */
-	if (!host_initiated && !vcpu->vcpu_id && clock->boot_vcpu_runs_old_kvmclock != old_msr) {
-		scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock)
-			clock->boot_vcpu_runs_old_kvmclock = old_msr;
-		kvmclock_update(vcpu->kvm, NULL);
-	}
+	if (!host_initiated)
+		kvmclock_note_boot_vcpu_msr(vcpu, old_msr);
 
 	kvmclock_move_page(vcpu, system_time);
 	kvmclock_request_update(vcpu);

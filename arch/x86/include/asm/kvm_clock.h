@@ -26,12 +26,18 @@ struct kvmclock_hyperv_page {
 };
 
 struct kvm_clock {
-	/* Held while the clock is changed.  Nobody waits for guest memory with it held. */
+	/*
+	 * Held from before vCPUs are kicked for a change of the clock until they may enter
+	 * the guest again.  Nobody waits for guest memory with it held.
+	 */
 	struct mutex update_lock;
 
-	/* For what is below, unless another lock is named; never for longer with many vCPUs. */
+	/*
+	 * Protects everything below, unless another lock is named, for no longer with many
+	 * vCPUs.  @sc is for reading the clock's value.
+	 */
 	raw_spinlock_t tsc_write_lock;
-	seqcount_raw_spinlock_t sc;	/* for reading the clock's value */
+	seqcount_raw_spinlock_t sc;
 
 	/*
 	 * Master clock: one line for the VM, in the domain of the host TSC scaled by @ratio,
@@ -42,7 +48,10 @@ struct kvm_clock {
 	u64 ratio;
 	struct pvclock_vcpu_time_info line;
 
-	/* Host clock: boot time + @offset.  @line is where it was redrawn, without a rate. */
+	/*
+	 * Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset.  @line has no rate,
+	 * but the host TSC and the value at which the clock was redrawn last.
+	 */
 	s64 offset;
 	unsigned long redraws;
 	bool lines_go_on;	/* from there, until vCPUs are asked for new ones */
@@ -65,7 +74,7 @@ struct kvm_clock {
 	u64 tsc_before_reset;	/* the last host TSC, if the line is from before a reset; else 0 */
 	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
 
-	/* Counts changes that pages must show, in twos; while it is odd, nobody enters. */
+	/* Counts changes that pages must show (kvm_vcpu_clock::shown), from 1. */
 	unsigned long generation;
 	struct kvm_vcpu *boot_vcpu;	/* once it has a TSC; all vCPUs write its pages */
 
