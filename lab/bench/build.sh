@@ -9,13 +9,17 @@ set -euo pipefail
 
 BENCH=$OUT/$BASE/bench
 
+# program NAME [FILE...]: from NAME.c, these, and what all have.
+program() {
+	(cd "$ROOT/lab/bench" && gcc -static -O2 -Wall -Wextra -Werror -I "$usr" -o "$BENCH/tests/$1" "${@/%/.c}" samples.c vm.c)
+}
+
 programs() {
-	local usr=$OUT/$BASE/ours/usr/include p
+	local usr=$OUT/$BASE/ours/usr/include
 	[ -f "$usr/linux/kvm.h" ] || die "the kernel's headers are not installed" "Run 'make build BASE=$BASE' first."
 	mkdir -p "$BENCH/tests"
-	for p in kvmclock_bench irqs_off; do
-		gcc -static -O2 -Wall -Wextra -Werror -I "$usr" -o "$BENCH/tests/$p" "$ROOT/lab/bench"/{$p,kinds,samples,vm}.c
-	done
+	program kvmclock_bench kinds
+	program irqs_off
 }
 
 need gcc rsync

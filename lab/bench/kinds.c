@@ -10,9 +10,7 @@
 #include "samples.h"
 #include "vm.h"
 
-#define HV_GUEST_OS_ID		0x40000000
 #define HV_REFERENCE_TSC	0x40000021
-#define NS_PER_S		1000000000ULL
 
 /* Guest physical addresses, apart from those of vm.c. */
 #define ABSENT_PAGE		0x80000
@@ -22,29 +20,19 @@
 #define NO_MEMORY		0x40000000
 #define SLOT_SIZE		64
 
-static struct kvm_clock_data get_clock(struct vm *vm)
-{
-	struct kvm_clock_data data = {};
-
-	kvm_ioctl(vm->fd, KVM_GET_CLOCK, &data);
-	return data;
-}
-
 /* The clock is set ahead, and all vCPUs run. */
 static void measure_set(struct vm *vm, struct samples *set, struct samples *all)
 {
-	struct kvm_clock_data data = { .clock = get_clock(vm).clock };
-	__u64 ticks, sum;
-	int i, vcpu;
+	struct kvm_clock_data data = { .clock = vm_get_clock(vm).clock };
+	__u64 ticks;
+	int i;
 
 	for (i = 0; i < repetitions(vm->nr_vcpus); i++) {
 		data.clock += NS_PER_S;
 		ticks = TICKS(kvm_ioctl(vm->fd, KVM_SET_CLOCK, &data));
 		if (set)
 			add(set, ticks);
-		for (sum = 0, vcpu = 0; vcpu < vm->nr_vcpus; vcpu++)
-			sum += vcpu_run(vm, vcpu);
-		add(all, sum);
+		add(all, vm_run_all(vm));
 	}
 	if (set)
 		emit(set, vm->nr_vcpus);
@@ -62,7 +50,7 @@ static void enter_host_clock_mode(struct vm *vm)
 	vcpu_program(vm, 0, PROGRAM_WRMSR, &registers);
 	vm_run_all(vm);
 	vm_run_all(vm);
-	if (get_clock(vm).flags & KVM_CLOCK_TSC_STABLE)
+	if (vm_get_clock(vm).flags & KVM_CLOCK_TSC_STABLE)
 		die("the VM is still in master clock mode");
 }
 
@@ -94,7 +82,7 @@ void measure_host_clock(int vcpus)
 void measure_absent(int vcpus)
 {
 	SAMPLES(run, "absent_run", "");
-	struct kvm_clock_data data;
+	struct kvm_clock_data data = {};
 	struct vm vm;
 	int i;
 
@@ -106,9 +94,7 @@ void measure_absent(int vcpus)
 	vm_run_all(&vm);
 	if (mprotect(vm.memory + ABSENT_PAGE, 4096, PROT_NONE))
 		die("mprotect fails");
-	data = get_clock(&vm);
-	data.clock += NS_PER_S;
-	data.flags = 0;
+	data.clock = vm_get_clock(&vm).clock + NS_PER_S;
 	kvm_ioctl(vm.fd, KVM_SET_CLOCK, &data);
 	vcpu_run(&vm, 1);
 	for (i = 0; i < repetitions(1); i++)
@@ -158,15 +144,11 @@ static void add_xen_pages(struct vm *vm)
 /* After a change of the clock, with kvmclock's pages and Xen's. */
 static void measure_xen_pages(int vcpus)
 {
-	struct kvm_xen_hvm_config config = {
-		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
-		.msr = 0x40000200,
-	};
 	SAMPLES(all, "xen_set_all", "");
 	struct vm vm;
 
 	vm_create(&vm);
-	kvm_ioctl(vm.fd, KVM_XEN_HVM_CONFIG, &config);
+	vm_enable_xen(&vm);
 	vm_start(&vm, vcpus);
 	add_xen_pages(&vm);
 	vm_run_all(&vm);
@@ -181,9 +163,7 @@ static void measure_hyperv_page(int vcpus)
 	struct vm vm;
 
 	vm_create(&vm);
-	vm.supported = KVM_GET_SUPPORTED_HV_CPUID;
-	vm_start(&vm, vcpus);
-	vcpu_set_msr(&vm, 0, HV_GUEST_OS_ID, 1);
+	vm_start_hyperv(&vm, vcpus);
 	vcpu_set_msr(&vm, 0, HV_REFERENCE_TSC, HV_PAGE | 1);
 	vm_run_all(&vm);
 	vm_run_all(&vm);

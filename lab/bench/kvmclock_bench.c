@@ -20,20 +20,9 @@
 
 #define MSR_TSC			0x10
 #define MSR_TSC_ADJUST		0x3b
-#define HV_GUEST_OS_ID		0x40000000
 #define HV_TIME_REF_COUNT	0x40000020
-#define XEN_HYPERCALL_MSR	0x40000200
 #define XEN_SET_TIMER_OP	15
 #define PAIRING_ADDRESS		0x2000
-#define NS_PER_S		1000000000ULL
-
-static __u64 get_clock(struct vm *vm)
-{
-	struct kvm_clock_data data = {};
-
-	kvm_ioctl(vm->fd, KVM_GET_CLOCK, &data);
-	return data.clock;
-}
 
 /* The ways into KVM and back, with nothing to do there. */
 static void measure_floors(struct vm *vm)
@@ -113,7 +102,7 @@ static void measure_set(struct vm *vm)
 	SAMPLES(other, "set_other", "");
 	SAMPLES(all, "set_all", "");
 	SAMPLES(part, "set_part", "");
-	struct kvm_clock_data data = { .clock = get_clock(vm) };
+	struct kvm_clock_data data = { .clock = vm_get_clock(vm).clock };
 	__u64 run = -1, set_ticks, *old;
 	int i;
 
@@ -225,9 +214,7 @@ static void measure_offsets(struct vm *vm, struct samples *samples, __u64 move)
 		offset += move;
 		for (sum = 0, vcpu = 0; vcpu < vm->nr_vcpus; vcpu++)
 			sum += tsc_offset(vm, vcpu, KVM_SET_DEVICE_ATTR, &offset);
-		for (vcpu = 0; vcpu < vm->nr_vcpus; vcpu++)
-			sum += vcpu_run(vm, vcpu);
-		add(samples, sum);
+		add(samples, sum + vm_run_all(vm));
 		vm_run_all(vm);
 	}
 	emit(samples, vm->nr_vcpus);
@@ -326,9 +313,7 @@ static void measure_hyperv(void)
 	struct vm vm;
 
 	vm_create(&vm);
-	vm.supported = KVM_GET_SUPPORTED_HV_CPUID;
-	vm_start(&vm, 1);
-	vcpu_set_msr(&vm, 0, HV_GUEST_OS_ID, 1);
+	vm_start_hyperv(&vm, 1);
 	measure_exit(&vm, "hyperv_counter", PROGRAM_RDMSR, &read);
 	if (!vcpu_registers(&vm, 0).rax && !vcpu_registers(&vm, 0).rdx)
 		die("Hyper-V's counter is 0");
@@ -337,22 +322,18 @@ static void measure_hyperv(void)
 
 static void measure_xen(void)
 {
-	struct kvm_xen_hvm_config config = {
-		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
-		.msr = XEN_HYPERCALL_MSR,
-	};
 	struct kvm_xen_vcpu_attr timer = { .type = KVM_XEN_VCPU_ATTR_TYPE_TIMER };
 	struct registers call = { .rax = XEN_SET_TIMER_OP };
 	__u64 timeout;
 	struct vm vm;
 
 	vm_create(&vm);
-	kvm_ioctl(vm.fd, KVM_XEN_HVM_CONFIG, &config);
+	vm_enable_xen(&vm);
 	vm_start(&vm, 1);
 	timer.u.timer.port = 5;
 	timer.u.timer.priority = KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL;
 	kvm_ioctl(vm.vcpus[0].fd, KVM_XEN_VCPU_SET_ATTR, &timer);
-	timeout = get_clock(&vm) + 1000 * NS_PER_S;
+	timeout = vm_get_clock(&vm).clock + 1000 * NS_PER_S;
 	call.rbx = (__u32)timeout;
 	call.rcx = timeout >> 32;
 	measure_exit(&vm, "xen_set_timer", PROGRAM_HYPERCALL, &call);

@@ -19,6 +19,8 @@
 #define CLOCK_PAGES	0x10000
 #define SLOT_SIZE	64
 #define MAX_CPUID	256
+#define HV_GUEST_OS_ID	0x40000000
+#define XEN_HYPERCALL_MSR	0x40000200
 
 void die(const char *what, ...)
 {
@@ -151,14 +153,20 @@ static void start_vcpu(struct vm *vm, int index)
 		     clock_page_address(index) | KVM_MSR_ENABLED);
 }
 
+struct kvm_clock_data vm_get_clock(struct vm *vm)
+{
+	struct kvm_clock_data data = {};
+
+	kvm_ioctl(vm->fd, KVM_GET_CLOCK, &data);
+	return data;
+}
+
 /* In master clock mode, or there is nothing to measure. */
 static void check_mode(struct vm *vm)
 {
-	struct kvm_clock_data data = {};
 	int i;
 
-	kvm_ioctl(vm->fd, KVM_GET_CLOCK, &data);
-	if (!(data.flags & KVM_CLOCK_TSC_STABLE))
+	if (!(vm_get_clock(vm).flags & KVM_CLOCK_TSC_STABLE))
 		die("the VM is not in master clock mode");
 	for (i = 0; i < vm->nr_vcpus; i++)
 		if (!clock_page(vm, i)->version || clock_page(vm, i)->version % 2)
@@ -178,6 +186,23 @@ void vm_start(struct vm *vm, int nr_vcpus)
 	vm_run_all(vm);
 	vm_run_all(vm);
 	check_mode(vm);
+}
+
+void vm_start_hyperv(struct vm *vm, int nr_vcpus)
+{
+	vm->supported = KVM_GET_SUPPORTED_HV_CPUID;
+	vm_start(vm, nr_vcpus);
+	vcpu_set_msr(vm, 0, HV_GUEST_OS_ID, 1);
+}
+
+void vm_enable_xen(struct vm *vm)
+{
+	struct kvm_xen_hvm_config config = {
+		.flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
+		.msr = XEN_HYPERCALL_MSR,
+	};
+
+	kvm_ioctl(vm->fd, KVM_XEN_HVM_CONFIG, &config);
 }
 
 void vm_destroy(struct vm *vm)
@@ -212,12 +237,14 @@ __u64 vcpu_run(struct vm *vm, int index)
 	return after - before;
 }
 
-void vm_run_all(struct vm *vm)
+__u64 vm_run_all(struct vm *vm)
 {
+	__u64 sum = 0;
 	int i;
 
 	for (i = 0; i < vm->nr_vcpus; i++)
-		vcpu_run(vm, i);
+		sum += vcpu_run(vm, i);
+	return sum;
 }
 
 void vcpu_program(struct vm *vm, int index, enum program program, const struct registers *given)

@@ -15,6 +15,7 @@
 #include <linux/kvm_para.h>
 
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#define NS_PER_S		1000000000ULL
 
 enum program {
 	PROGRAM_IDLE,			/* halt, again and again */
@@ -88,9 +89,15 @@ __u64 vm_add_vcpu(struct vm *vm);
 void vm_start(struct vm *vm, int nr_vcpus);
 void vm_destroy(struct vm *vm);
 
-/* KVM_RUN until the guest halts, and the ticks that it took. */
+/* Instead of vm_start(): a guest of Hyper-V's kind. Before it: Xen's hypercalls are KVM's. */
+void vm_start_hyperv(struct vm *vm, int nr_vcpus);
+void vm_enable_xen(struct vm *vm);
+
+struct kvm_clock_data vm_get_clock(struct vm *vm);
+
+/* KVM_RUN until the guest halts, and the ticks that it took; of all vCPUs, one after the other. */
 __u64 vcpu_run(struct vm *vm, int index);
-void vm_run_all(struct vm *vm);
+__u64 vm_run_all(struct vm *vm);
 
 /* The next KVM_RUN of this vCPU runs that program once, and idles from then on. */
 void vcpu_program(struct vm *vm, int index, enum program program, const struct registers *regs);
