@@ -69,10 +69,6 @@ static void expire_timer(struct kvm_vcpu *vcpu)
 	TEST_ASSERT(timer.u.timer.port == 1, "port %u", timer.u.timer.port);
 }
 
-static void guest_main(void)
-{
-}
-
 int main(void)
 {
 	struct kvm_xen_hvm_config config = {
@@ -88,7 +84,7 @@ int main(void)
 	ksft_print_header();
 	ksft_set_plan(1);
 
-	vm = vm_create_with_one_vcpu(&vcpu, guest_main);
+	vm = vm_create_with_one_vcpu(&vcpu, NULL);
 	vm_ioctl(vm, KVM_XEN_HVM_CONFIG, &config);
 
 	warn_again();
