@@ -15,6 +15,7 @@
  *
  * The places are where a guest may say that its page is, and should not.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
@@ -1371,6 +1372,28 @@ static bool ends_within(pid_t pid, u64 ms, int *status)
 	return true;
 }
 
+/* Where its threads are, for who has to find out why they do not go on. */
+static void print_stacks(pid_t pid)
+{
+	char path[300], line[200];
+	struct dirent *task;
+	FILE *stack;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (task = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/stack", pid, task->d_name);
+		stack = fopen(path, "r");
+		while (stack && fgets(line, sizeof(line), stack))
+			ksft_print_msg("thread %s: %s", task->d_name, line);
+		if (stack)
+			fclose(stack);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /* Whatever it is in, it ends. */
 static bool dies(pid_t pid)
 {
@@ -1412,6 +1435,7 @@ static bool run_attack(const struct attack *attack)
 	} else if (ends_within(pid, 1000 * seconds + 12 * PATIENCE_MS, &status)) {
 		ok = check(WIFEXITED(status) && !WEXITSTATUS(status), "status 0x%x", status);
 	} else {
+		print_stacks(pid);
 		dies(pid);
 		ok = check(false, "the attacker does not come to its end");
 	}
