@@ -20,7 +20,7 @@
  * P1 and P2 are violated by a state that nothing leads out of and that is no end:
  * only a vCPU whose own memory never comes may be left.
  *
- * Mutations, for lab/model/check.sh: NO_KICK, NO_BOOT, NO_OWN, GEN_LATE, NO_LOCK,
+ * Mutations, for lab/model/check.sh: NO_KICK, NO_LAST_LOOK, NO_BOOT, NO_OWN, GEN_LATE, NO_LOCK,
  * NO_RETRY, NOTE_FAILED, WAIT_BOOT for P2, and NO_END for P3.
  */
 #ifndef VCPUS
@@ -35,16 +35,15 @@
 #define MAX_TRIES	3
 #define UNLOCKED	255
 
-/* struct kvm_clock: generation is the line's number, too. */
+/* struct kvm_clock: half of the generation is the line's number, too. */
 byte generation = 1;
+bool odd = false;		/* nobody enters the guest */
 bool drawing = false;		/* since the instant, until there is the line */
 
-/* struct kvm_vcpu_clock, requests, and vcpu->mode */
+/* struct kvm_vcpu_clock, and vcpu->mode */
 byte pages_lock[VCPUS] = UNLOCKED;
 byte shown[VCPUS] = 1;
 bool unwritten[VCPUS] = false;
-bool in_progress[VCPUS] = false;
-bool must_write[VCPUS] = false;
 bool in_guest[VCPUS] = false;
 
 /* The guest's memory, and what all have read. */
@@ -104,35 +103,16 @@ active proctype set()
 	do
 	:: n == SETS -> break
 	:: else ->
+		odd = true;
 #ifndef NO_KICK
-		d_step {
-			v = 0;
-			do
-			:: v < VCPUS -> in_progress[v] = true; v++
-			:: else -> break
-			od;
-			v = 0;
-		}
 		do
 		:: v < VCPUS -> !in_guest[v]; v++
-		:: else -> break
+		:: else -> v = 0; break
 		od;
 #endif
 		drawing = true;
-		d_step {
-			generation++;
-			drawing = false;
-			v = 0;
-		}
-		do
-		:: v < VCPUS ->
-			d_step {
-				must_write[v] = true;
-				in_progress[v] = false;
-				v++;
-			}
-		:: else -> v = 0; break
-		od;
+		d_step { generation++; drawing = false };
+		odd = false;
 		n++;
 	od
 }
@@ -203,8 +183,9 @@ enter:
 		tries[me] = 0;
 		looked[me] = present[0];
 		if
-		:: !must_write[me] && !LOOKS_OLD(me) && !LOOKS_OLD(0) -> goto check
-		:: else -> must_write[me] = false; goal = generation
+		:: odd -> goto outside
+		:: !odd && !LOOKS_OLD(me) && !LOOKS_OLD(0) -> goto check
+		:: else -> goal = generation
 		fi
 	}
 
@@ -255,16 +236,18 @@ end_absent:			false	/* its memory never comes */
 	}
 
 check:
-	/* IN_GUEST_MODE, and then whether anything was asked for. */
+	/* IN_GUEST_MODE, and then whether there was a change, or is one. */
 	atomic {
 		in_guest[me] = true;
 		came[0] = came[0] && !looked[me];
 		looked[me] = false
 	}
+#ifndef NO_LAST_LOOK
 	if
-	:: in_progress[me] || must_write[me] -> in_guest[me] = false; goto outside
+	:: odd || shown[me] != generation -> in_guest[me] = false; goto outside
 	:: else
 	fi;
+#endif
 
 guest:
 	if

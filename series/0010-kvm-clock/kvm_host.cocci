@@ -17,6 +17,8 @@
 - T f;
   ...
   };
+@request@ identifier m = {KVM_REQ_MCLOCK_INPROGRESS}; expression e; @@
+- #define m e
 @hv_status@ @@
 - enum hv_tsc_page_status { ... };
 @include_gtod@ @@

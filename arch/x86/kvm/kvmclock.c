@@ -32,19 +32,12 @@ u64 kvmclock_guest_freq(u32 khz, u64 ratio)
 	return max(freq, 1000ULL << KVMCLOCK_HZ_FRAC_BITS);
 }
 
-/* Have @line lead through another point, at the rate that it has. */
-static void kvmclock_move_line(struct pvclock_vcpu_time_info *line, u64 host_tsc, u64 ns,
-			       u64 ratio)
-{
-	line->tsc_timestamp = kvm_scale_tsc(host_tsc, ratio);
-	line->system_time = ns;
-}
-
 /* Draw @line for a host TSC that runs at @khz and is scaled by @ratio. */
 static void kvmclock_draw_line(struct pvclock_vcpu_time_info *line, u64 host_tsc, u64 ns,
 			       u32 khz, u64 ratio)
 {
-	kvmclock_move_line(line, host_tsc, ns, ratio);
+	line->tsc_timestamp = kvm_scale_tsc(host_tsc, ratio);
+	line->system_time = ns;
 	kvmclock_line_set_rate(line, kvmclock_guest_freq(khz, ratio));
 }
 
@@ -213,7 +206,8 @@ void kvmclock_publish(struct kvm_clock *clock)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	WRITE_ONCE(clock->generation, clock->generation + 1);
+	clock->stable_bit_changed = false;
+	WRITE_ONCE(clock->generation, clock->generation + 2);
 }
 
 /*
@@ -267,24 +261,22 @@ static void kvmclock_copy_tsc(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Publish PVCLOCK_TSC_STABLE_BIT, unless it is as it @was.  A guest that clears
- * PVCLOCK_GUEST_STOPPED in the same byte may put the old bit back: all are to leave the guest
- * and write their pages.
+ * Publish PVCLOCK_TSC_STABLE_BIT, unless it is as it @was.  All are to leave the guest: it may
+ * put the old bit back, as it clears PVCLOCK_GUEST_STOPPED in the same byte.
  */
-static void kvmclock_publish_stable_bit(struct kvm_vcpu *vcpu, bool was)
+static void kvmclock_publish_stable_bit(struct kvm_clock *clock, bool was)
 {
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
 	if (kvmclock_tsc_is_stable(clock) == was)
 		return;
 
 	kvmclock_publish(clock);
-	kvm_make_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu);
+	clock->stable_bit_changed = true;
+	WRITE_ONCE(clock->must_update, true);
 }
 
 /*
  * @vcpu's TSC offset or frequency has changed, or whether it has to catch up.  If
- * PVCLOCK_TSC_STABLE_BIT does, @vcpu kicks the others before it enters the guest.
+ * PVCLOCK_TSC_STABLE_BIT does, who enters the guest next kicks the others before.
  */
 void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
 {
@@ -301,7 +293,7 @@ void kvmclock_note_tsc(struct kvm_vcpu *vcpu)
 	kvmclock_count_vcpu(clock, vclock, -1);
 	kvmclock_copy_tsc(vcpu);
 	kvmclock_count_vcpu(clock, vclock, 1);
-	kvmclock_publish_stable_bit(vcpu, stable);
+	kvmclock_publish_stable_bit(clock, stable);
 }
 
 /* @vcpu has a TSC from now on. */
@@ -324,7 +316,7 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 	list_add_tail(&vclock->node, &clock->vcpus);
 	clock->nr_vcpus++;
 	kvmclock_count_vcpu(clock, vclock, 1);
-	kvmclock_publish_stable_bit(vcpu, stable);
+	kvmclock_publish_stable_bit(clock, stable);
 }
 
 /* @vcpu is destroyed, and with it the VM; or it could not be created. */
@@ -384,8 +376,8 @@ bool kvmclock_find_ratio(u32 khz, u64 *ratio)
 }
 
 /*
- * The master clock needs a clocksource that is the TSC, and guest TSCs that are all scaled
- * by the same @ratio.  KVM does not know the offsets of TSCs that it cannot write.
+ * The master clock needs a clocksource that is the TSC, guest TSCs that are all scaled by the
+ * same @ratio, and with several vCPUs, that KVM knows their offsets.
  */
 bool kvmclock_can_use_master_clock(struct kvm *kvm, bool tsc_based, u64 *ratio)
 {
@@ -546,7 +538,8 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 	} else if (asked) {
 		clock->line = *asked;
 	} else if (keeps_rate) {
-		kvmclock_move_line(&clock->line, now->tsc, ns, ratio);
+		clock->line.tsc_timestamp = kvm_scale_tsc(now->tsc, ratio);
+		clock->line.system_time = ns;
 	} else {
 		kvmclock_draw_line(&clock->line, now->tsc, ns, tsc_khz, ratio);
 	}
@@ -578,6 +571,40 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 
 }
 
 /*
+ * Have no vCPU enter the guest, because the generation is odd, and those that are there leave
+ * it.  The list is only added to, and who is added meanwhile finds it odd.
+ */
+static void kvmclock_keep_vcpus_out(struct kvm *kvm)
+{
+	struct kvm_clock *clock = &kvm->arch.clock;
+	DECLARE_BITMAP(inside, KVM_MAX_VCPUS) = {};
+	const struct kvm_vcpu_clock *vclock;
+	const struct kvm_vcpu *vcpu;
+	bool all, any = false;
+
+	scoped_guard(raw_spinlock_irq, &clock->tsc_write_lock) {
+		WRITE_ONCE(clock->generation, clock->generation | 1);
+		all = clock->nr_vcpus != atomic_read(&kvm->online_vcpus);
+	}
+	smp_mb();	/* Pairs with that between vcpu->mode and kvm_vcpu_exit_request(). */
+
+	if (unlikely(all)) {
+		kvm_make_all_cpus_request(kvm, KVM_REQ_OUTSIDE_GUEST_MODE);
+		return;
+	}
+
+	list_for_each_entry_lockless(vclock, &clock->vcpus, node) {
+		vcpu = container_of(vclock, struct kvm_vcpu, arch.clock);
+		if (READ_ONCE(vcpu->mode) != OUTSIDE_GUEST_MODE) {
+			__set_bit(vcpu->vcpu_idx, inside);
+			any = true;
+		}
+	}
+	if (any)
+		kvm_make_vcpus_request_mask(kvm, KVM_REQ_OUTSIDE_GUEST_MODE, inside);
+}
+
+/*
  * Kick all vCPUs out of the guest, take the instant, of clock @id, find what their own
  * lines read if @vcpus_ns is not NULL, and lock the clock.  A vCPU that comes online
  * meanwhile could slip into the guest and read the old line after @now, unless it
@@ -595,8 +622,10 @@ void kvmclock_begin_update(struct kvm *kvm, bool locked, clockid_t id,
 	for (;;) {
 		nr_vcpus = atomic_read(&kvm->online_vcpus);
 		if (!locked)
-			kvm_make_all_cpus_request(kvm, KVM_REQ_MCLOCK_INPROGRESS);
-		kvmclock_get_instant(id, now);
+			kvmclock_keep_vcpus_out(kvm);
+		/* No interrupt between a clocksource that is not the TSC, and the TSC. */
+		scoped_guard(irq)
+			kvmclock_get_instant(id, now);
 		if (vcpus_ns)
 			*vcpus_ns = kvmclock_vcpus_floor(kvm, now);
 
@@ -617,22 +646,19 @@ void kvmclock_unlock_update(struct kvm *kvm)
 }
 
 /*
- * Let vCPUs enter the guest again, but not before they have written the pages, and in host
- * clock mode drawn their lines; nor while the host's TSC is held.
+ * Let vCPUs enter the guest again, unless the host's TSC is held.  In host clock mode, others
+ * may write the boot vCPU's page, which still has to draw its own line.
  */
 void kvmclock_end_update(struct kvm *kvm)
 {
-	unsigned long generation = READ_ONCE(kvm->arch.clock.generation);
-	bool master = READ_ONCE(kvm->arch.clock.use_master_clock);
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
+	struct kvm_clock *clock = &kvm->arch.clock;
 
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (!master || READ_ONCE(vcpu->arch.clock.shown) != generation)
-			kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-		if (likely(!READ_ONCE(tsc_is_held)))
-			kvm_clear_request(KVM_REQ_MCLOCK_INPROGRESS, vcpu);
-	}
+	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
+
+	if (!clock->use_master_clock && clock->boot_vcpu)
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, clock->boot_vcpu);
+	if (likely(!READ_ONCE(tsc_is_held)))
+		WRITE_ONCE(clock->generation, clock->generation & ~1UL);
 }
 
 /* Why the line has to be redrawn for the clock's present circumstances. */
@@ -660,16 +686,14 @@ enum kvmclock_cause kvmclock_must_redraw(struct kvm *kvm, bool tsc_based)
 
 /*
  * Whether the line's anchor is ahead of @vcpu's TSC, because that was set back: some guests
- * compare or multiply the two as unsigned numbers.  For @vcpu itself, or who holds its mutex:
- * its offset does not change meanwhile.
+ * take the two for unsigned numbers.  For @vcpu itself, or who holds its mutex.
  */
 static bool kvmclock_line_is_ahead(const struct kvm_vcpu *vcpu)
 {
 	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-	u64 offset = vcpu->arch.l1_tsc_offset;
+	u64 offset = vcpu->arch.l1_tsc_offset, tsc;
 	unsigned int seq;
 	bool ahead;
-	u64 tsc;
 
 	do {
 		seq = read_seqcount_begin(&clock->sc);
@@ -683,8 +707,8 @@ static bool kvmclock_line_is_ahead(const struct kvm_vcpu *vcpu)
 
 /*
  * Adapt the clock after one of the conditions for its mode or its frequency may have
- * changed, or @vcpu's TSC, if that is not NULL.  Mostly nothing is to be done, which needs
- * no kick.  If it is, vCPUs on their way into the guest find @must_update, and wait.
+ * changed, or @vcpu's TSC, if that is not NULL; and where PVCLOCK_TSC_STABLE_BIT has changed,
+ * have pages written.  Mostly nothing is to be done, which needs no kick.
  */
 void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu)
 {
@@ -701,7 +725,7 @@ void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu)
 
 	scoped_guard(raw_spinlock_irq, &clock->tsc_write_lock) {
 		cause = kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) ? : otherwise;
-		if (cause == KVMCLOCK_CAUSE_NONE) {
+		if (cause == KVMCLOCK_CAUSE_NONE && !clock->stable_bit_changed) {
 			WRITE_ONCE(clock->must_update, false);
 			return;
 		}
@@ -712,6 +736,8 @@ void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu)
 	if (cause != KVMCLOCK_CAUSE_NONE) {
 		ns = kvmclock_get_floor(kvm, &now, vcpus_ns);
 		kvmclock_redraw(kvm, &now, ns, NULL, cause);
+	} else {
+		kvmclock_publish(clock);
 	}
 	WRITE_ONCE(clock->must_update, false);
 	kvmclock_unlock_update(kvm);
@@ -729,9 +755,9 @@ void kvmclock_update_for(struct kvm_vcpu *vcpu)
 }
 
 /*
- * The host's clocksource has changed, which the clocks may have to follow: leave a note in
- * each VM, on which whoever needs its clock next acts.  Nobody waits for its update_lock with
- * kvm_lock held.  With tsc_write_lock held, who removes the note has seen what happened.
+ * The host's clocksource has changed: leave a note in each VM, on which whoever needs its
+ * clock next acts, so that nobody waits for its update_lock with kvm_lock held.  With
+ * tsc_write_lock held, who removes the note has seen what happened.
  */
 void kvmclock_note_host_event(void)
 {
@@ -831,7 +857,7 @@ void kvmclock_init_vm(struct kvm *kvm)
 	clock->hyperv.gpa = INVALID_GPA;
 	clock->hyperv.sequence = get_random_u32();
 
-	clock->generation = 1;
+	clock->generation = 2;
 
 	/* The clock starts at 0, and without vCPUs it is the host's. */
 	kvmclock_get_instant(CLOCK_REALTIME, &now);

@@ -145,23 +145,31 @@ static inline bool kvm_check_tsc_unstable(void)
 }
 
 /* Nobody looks for pages that no memory slot has before the slots change. */
-static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu)
+static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu, unsigned long generation)
 {
 	const struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 
 	/* Pairs with smp_store_release() in kvmclock_write_pages(). */
-	return smp_load_acquire(&vclock->shown) != READ_ONCE(vcpu->kvm->arch.clock.generation) ||
+	return smp_load_acquire(&vclock->shown) != generation ||
 	       (unlikely(READ_ONCE(vclock->unwritten)) &&
 		READ_ONCE(vclock->without_slot) != kvm_memslots(vcpu->kvm)->generation);
+}
+
+/* The last look before the guest, behind the requests: a change goes on, or is over. */
+static inline bool kvmclock_has_changed(const struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.clock.shown) != READ_ONCE(vcpu->kvm->arch.clock.generation);
 }
 
 /* On the way into the guest: look for changes without a request, and pages that were absent. */
 static inline void kvmclock_look_for_changes(struct kvm_vcpu *vcpu)
 {
-	const struct kvm_vcpu *boot_vcpu = READ_ONCE(vcpu->kvm->arch.clock.boot_vcpu);
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+	const struct kvm_vcpu *boot_vcpu = READ_ONCE(clock->boot_vcpu);
+	unsigned long generation = READ_ONCE(clock->generation);
 
-	if (unlikely(kvmclock_pages_are_old(vcpu) ||
-		     (boot_vcpu && kvmclock_pages_are_old(boot_vcpu))))
+	if (unlikely(kvmclock_pages_are_old(vcpu, generation) ||
+		     (boot_vcpu && kvmclock_pages_are_old(boot_vcpu, generation))))
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 

@@ -67,18 +67,6 @@ static void kvmclock_take_snapshot(clockid_t id, struct kvmclock_instant *now)
 		now->tsc = rdtsc_ordered();
 }
 
-/* Without a clocksource based on the TSC, no interrupt comes between reading it and the TSC. */
-static void kvmclock_take_instant(clockid_t id, struct kvmclock_instant *now)
-{
-	if (likely(kvmclock_host_is_tsc_based())) {
-		kvmclock_take_snapshot(id, now);
-		return;
-	}
-
-	guard(irqsave)();
-	kvmclock_take_snapshot(id, now);
-}
-
 /*
  * By how much CLOCK_TAI is ahead of CLOCK_REALTIME.  Their offsets are written one
  * after the other, in a write section that this does not wait for.
@@ -101,7 +89,7 @@ static void kvmclock_take_tai_snapshot(struct kvmclock_instant *now)
 
 	do {
 		ahead_ns = kvmclock_tai_ahead_ns();
-		kvmclock_take_instant(CLOCK_REALTIME, now);
+		kvmclock_take_snapshot(CLOCK_REALTIME, now);
 	} while (ahead_ns != kvmclock_tai_ahead_ns());
 
 	now->tai_offset = div_s64(ahead_ns, NSEC_PER_SEC);
@@ -121,7 +109,7 @@ void kvmclock_get_instant(clockid_t id, struct kvmclock_instant *now)
 	if (unlikely(id == CLOCK_TAI))
 		kvmclock_take_tai_snapshot(now);
 	else
-		kvmclock_take_instant(id, now);
+		kvmclock_take_snapshot(id, now);
 }
 
 /*

@@ -9,7 +9,6 @@
 
 #include <linux/kvm_host.h>
 
-#include "hyperv.h"
 #include "kvmclock.h"
 #include "trace.h"
 #include "x86.h"
@@ -155,9 +154,8 @@ static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_k
 }
 
 /*
- * Write one of @vcpu's pages without waiting for it.  If that is still to be done,
- * returns -ENXIO if none of @slots has the page, else -EAGAIN.  Who takes the page
- * away waits for gpc->lock.
+ * Write one of @vcpu's pages without waiting for it.  If that is still to be done, returns
+ * -ENXIO if none of @slots has the page, else -EAGAIN.
  */
 static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind, u64 slots)
 {
@@ -188,8 +186,7 @@ static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind ki
 
 /*
  * Write those of @vcpu's pages that do not show the present line, or @all, without waiting
- * for them.  False if some could not be written.  @vcpu may be another one than the caller's.
- * The generation is read first: what is written belongs to it, or is newer.
+ * for them.  The generation is read first: what is written belongs to it, or is newer.
  */
 static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 {
@@ -201,7 +198,7 @@ static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 
 	guard(mutex)(&vclock->pages_lock);
 
-	generation = READ_ONCE(vcpu->kvm->arch.clock.generation);
+	generation = READ_ONCE(vcpu->kvm->arch.clock.generation) & ~1UL;
 	todo = all || vclock->shown != generation ? BIT(KVMCLOCK_NR_PAGES) - 1 :
 								vclock->unwritten;
 	for_each_set_bit(kind, &todo, KVMCLOCK_NR_PAGES) {
@@ -274,29 +271,33 @@ static int kvmclock_redraw_vcpu(struct kvm_vcpu *vcpu, bool *own)
 }
 
 /*
- * Have @vcpu's pages and the boot vCPU's show the clock before @vcpu enters the guest.  With
- * @own, write its own in any case, in host clock mode with a new line.  Fails if it may not
- * enter.
+ * Have @vcpu's pages and the boot vCPU's show the clock.  With @own, write its own in any
+ * case, in host clock mode with a new line.  Fails if it may not enter the guest.
  */
 static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 {
 	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	struct kvm_vcpu *boot_vcpu;
+	unsigned long generation;
 	int r;
 
-	/* It looks for requests after this: who sets the clock has made them before. */
+	/* It looks at the generation after this: who sets the clock has made it odd before. */
 	if (unlikely(!READ_ONCE(clock->guest_has_run)))
 		WRITE_ONCE(clock->guest_has_run, true);
 
 	kvmclock_update_for(vcpu);
+	generation = READ_ONCE(clock->generation);
+	if (unlikely(generation & 1))
+		return -EAGAIN;
+
 	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, &own);
 	if (unlikely(r))
 		return r;
 
-	if (own || kvmclock_pages_are_old(vcpu))
+	if (own || kvmclock_pages_are_old(vcpu, generation))
 		kvmclock_write_own_pages(vcpu, own);
 	boot_vcpu = READ_ONCE(clock->boot_vcpu);
-	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu))
+	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu, generation))
 		kvmclock_write_pages(boot_vcpu, false);
 
 	if (unlikely(vcpu->arch.clock.pending_wall_clock)) {
@@ -311,7 +312,7 @@ int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	bool all, own;
 
-	/* In host clock mode, lines drift apart, and PVCLOCK_TSC_STABLE_BIT is about all. */
+	/* In host clock mode, lines drift apart. */
 	if (kvm_check_request(KVM_REQ_GLOBAL_CLOCK_UPDATE, vcpu))
 		kvm_make_all_cpus_request(vcpu->kvm, KVM_REQ_CLOCK_UPDATE);
 
@@ -323,7 +324,10 @@ int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 	if (likely(!kvmclock_update_pages(vcpu, own)))
 		return 0;
 
-	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	/* Not a new line where none was asked for: that would make the clock step. */
+	if (own)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 	return 1;
 }
 
@@ -333,22 +337,6 @@ void kvmclock_set_wall_clock(struct kvm_vcpu *vcpu, gpa_t wall_clock)
 	WRITE_ONCE(vcpu->kvm->arch.clock.wall_clock, wall_clock);
 	vcpu->arch.clock.pending_wall_clock = wall_clock;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-}
-
-/*
- * A boot vCPU that writes the old MSR runs a guest which does not know
- * PVCLOCK_TSC_STABLE_BIT, and depends on lines that are redrawn all the time.
- */
-static void kvmclock_note_boot_vcpu_msr(struct kvm_vcpu *vcpu, bool old_msr)
-{
-	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
-
-	if (vcpu->vcpu_id || clock->boot_vcpu_runs_old_kvmclock == old_msr)
-		return;
-
-	scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock)
-		clock->boot_vcpu_runs_old_kvmclock = old_msr;
-	kvmclock_update(vcpu->kvm, NULL);
 }
 
 /*
@@ -372,8 +360,14 @@ static void kvmclock_move_page(struct kvm_vcpu *vcpu, u64 system_time)
 void kvm_write_system_time(struct kvm_vcpu *vcpu, gpa_t system_time,
 			   bool old_msr, bool host_initiated)
 {
-	if (!host_initiated)
-		kvmclock_note_boot_vcpu_msr(vcpu, old_msr);
+	struct kvm_clock *clock = &vcpu->kvm->arch.clock;
+
+	/* A guest with the old MSR does not know PVCLOCK_TSC_STABLE_BIT: keep redrawing lines. */
+	if (!host_initiated && !vcpu->vcpu_id && clock->boot_vcpu_runs_old_kvmclock != old_msr) {
+		scoped_guard(raw_spinlock_irqsave, &clock->tsc_write_lock)
+			clock->boot_vcpu_runs_old_kvmclock = old_msr;
+		kvmclock_update(vcpu->kvm, NULL);
+	}
 
 	kvmclock_move_page(vcpu, system_time);
 	kvmclock_request_update(vcpu);

@@ -23,8 +23,6 @@
 static_assert(sizeof(struct kvm_clock_data) == 48);
 static_assert(offsetof(struct kvm_clock_data, tsc_to_system_mul) == 40);
 static_assert(offsetofend(struct kvm_clock_data, pad) == 48);
-static_assert(sizeof(struct pvclock_vcpu_time_info) == 32);
-static_assert(sizeof(struct kvm_vcpu_tsc_scale) == 16);
 
 /*
  * How a line is to be restored: the line, in the domain of the TSC scaled by @ratio, what it
@@ -130,9 +128,8 @@ static void kvmclock_stop_guests(struct kvm *kvm, const struct kvm_clock_data *d
 }
 
 /*
- * Find the boot vCPU's TSC offset.  By wall time, the TSC reads what it has, plus the cycles
- * that the time since then takes on the line.  On the same host, it reads @guest_tsc at
- * @host_tsc.  A line in terms of @vcpu's TSC moves no TSC.
+ * Find the boot vCPU's TSC offset: by wall time, by the cycles that the time since then takes
+ * on the line; on the same host, by @host_tsc.  A line in terms of @vcpu's TSC moves no TSC.
  */
 static void kvmclock_plan_tsc(struct kvm *kvm, const struct kvm_vcpu *vcpu,
 			      const struct kvmclock_instant *now,
@@ -185,9 +182,8 @@ static bool kvmclock_same_rate(const struct pvclock_vcpu_time_info *a,
 }
 
 /*
- * Whether the clock is to run at the very rate of the line: on the same host, whatever
- * frequency another kernel has found its TSC to have, unless it is scaled; and if the clock
- * runs at that rate already, or would if it was drawn now.
+ * Whether the clock is to run at the line's very rate: on the same host, whatever another
+ * kernel called that, unless it is scaled; and if it does already, or would if drawn now.
  */
 static bool kvmclock_keeps_rate(const struct kvm_clock *clock, const struct kvm_clock_data *data,
 				const struct kvmclock_plan *plan)
@@ -434,7 +430,6 @@ static int kvmclock_debugfs_ns(void *data, u64 *val)
 	return 0;
 }
 
-/* As KVM_GET_CLOCK reports them: they tell the mode, and what was opted in to. */
 static int kvmclock_debugfs_flags(void *data, u64 *val)
 {
 	struct kvm_clock_data clock;
@@ -471,8 +466,7 @@ int kvmclock_get_guest(struct kvm_vcpu *vcpu, void __user *argp)
 
 /*
  * Restore a line in terms of @vcpu's TSC, which cannot change meanwhile: what
- * KVM_GET_CLOCK_GUEST reports, or a guest's page, whose @version and @flags are ignored.
- * The clock is the VM's, so that all vCPUs' pages follow; no TSC is moved.
+ * KVM_GET_CLOCK_GUEST reports, or a guest's page.  All vCPUs' follow; no TSC is moved.
  */
 int kvmclock_set_guest(struct kvm_vcpu *vcpu, void __user *argp)
 {

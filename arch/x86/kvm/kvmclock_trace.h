@@ -61,5 +61,4 @@ TRACE_EVENT(kvm_clock_line,
 #undef TRACE_INCLUDE_FILE
 #define TRACE_INCLUDE_FILE kvmclock_trace
 
-/* This part must be outside protection */
 #include <trace/define_trace.h>

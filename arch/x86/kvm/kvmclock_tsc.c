@@ -96,8 +96,8 @@ static u64 kvmclock_find_origin(struct kvm_vcpu *vcpu)
 }
 
 /*
- * @vcpu is created, and its TSC about to get @offset, and @data to be noted as what it reads
- * at @ns.  One that joins TSCs which were written reads what they do, and not 0.
+ * @vcpu is created: find its TSC's @offset, and that it reads @data at @ns.  One that joins
+ * TSCs which were written reads what they do, and not 0.
  */
 void kvmclock_find_first_tsc(struct kvm_vcpu *vcpu, u64 *offset, u64 *data, u64 *ns)
 {

@@ -26,18 +26,12 @@ struct kvmclock_hyperv_page {
 };
 
 struct kvm_clock {
-	/*
-	 * Held from before vCPUs are kicked for a change of the clock until they may enter
-	 * the guest again.  Nobody waits for guest memory with it held.
-	 */
+	/* Held while the clock is changed.  Nobody waits for guest memory with it held. */
 	struct mutex update_lock;
 
-	/*
-	 * Protects everything below, unless another lock is named, for no longer with many
-	 * vCPUs.  @sc is for reading the clock's value.
-	 */
+	/* For what is below, unless another lock is named; never for longer with many vCPUs. */
 	raw_spinlock_t tsc_write_lock;
-	seqcount_raw_spinlock_t sc;
+	seqcount_raw_spinlock_t sc;	/* for reading the clock's value */
 
 	/*
 	 * Master clock: one line for the VM, in the domain of the host TSC scaled by @ratio,
@@ -48,10 +42,7 @@ struct kvm_clock {
 	u64 ratio;
 	struct pvclock_vcpu_time_info line;
 
-	/*
-	 * Host clock: CLOCK_MONOTONIC_RAW + boot offset + @offset.  @line has no rate,
-	 * but the host TSC and the value at which the clock was redrawn last.
-	 */
+	/* Host clock: boot time + @offset.  @line is where it was redrawn, without a rate. */
 	s64 offset;
 	unsigned long redraws;
 	bool lines_go_on;	/* from there, until vCPUs are asked for new ones */
@@ -73,8 +64,9 @@ struct kvm_clock {
 	bool boot_vcpu_runs_old_kvmclock;
 	u64 tsc_before_reset;	/* the last host TSC, if the line is from before a reset; else 0 */
 	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
+	bool stable_bit_changed;	/* and nobody has been kicked for that */
 
-	/* Counts changes that pages must show (kvm_vcpu_clock::shown), from 1. */
+	/* Counts changes that pages must show, in twos; while it is odd, nobody enters. */
 	unsigned long generation;
 	struct kvm_vcpu *boot_vcpu;	/* once it has a TSC; all vCPUs write its pages */
 

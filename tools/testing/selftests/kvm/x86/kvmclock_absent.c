@@ -1389,18 +1389,24 @@ static bool test_unwritable(void)
 
 /* ---- Host clock mode ---- */
 
+/* A guest with the old MSR gets no master clock. */
+static bool create_in_host_clock(void)
+{
+	create(KVMCLOCK);
+	kvmclock_run(&kc, OWNER, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME,
+		     kvmclock_page_gpa(OWNER) | KVM_MSR_ENABLED);
+	kvmclock_guest(&kc, OWNER)->op = KVMCLOCK_NOP;
+	kvmclock_settle(&kc);
+	return check(!(kvmclock_get(&kc).flags & KVM_CLOCK_HOST_TSC), "master clock");
+}
+
 /* Each vCPU has a line of its own there, and no reason to wait for others. */
 static bool runs_in_host_clock(const struct op *op)
 {
 	struct job owner, job;
 	bool ok;
 
-	create(KVMCLOCK);
-	kvmclock_run(&kc, OWNER, KVMCLOCK_WRMSR, MSR_KVM_SYSTEM_TIME,
-		     kvmclock_page_gpa(OWNER) | KVM_MSR_ENABLED);
-	kvmclock_settle(&kc);
-	ok = check(!(kvmclock_get(&kc).flags & KVM_CLOCK_HOST_TSC), "master clock");
-
+	ok = create_in_host_clock();
 	step();
 	take(OWNER);
 	ok &= start_waiting(&owner, OWNER, OWNER);
@@ -1420,6 +1426,32 @@ static bool test_host_clock(void)
 static bool test_host_clock_migrated(void)
 {
 	return runs_in_host_clock(&run_migrated);
+}
+
+/*
+ * After a change, another vCPU writes the boot vCPU's page, which still draws its own line on
+ * the CPU that it runs on, when it enters the guest.
+ */
+static bool test_host_clock_own_line(void)
+{
+	struct pvclock_vcpu_time_info line;
+	bool ok;
+	u64 tsc;
+	int i;
+
+	pin_self_to_cpu(0);
+	ok = create_in_host_clock();
+	for (i = 0; i < 3; i++) {
+		step();
+		run_now(OTHER);
+		tsc = rdtsc() + kvmclock_get_offset(kc.vcpu[OWNER]);
+		run_now(OWNER);
+		kvmclock_snapshot((void *)pages + OWNER * PAGE_SIZE, &line);
+		ok &= check((s64)(line.tsc_timestamp - tsc) >= 0, "its line is %ld cycles old",
+			    (s64)(tsc - line.tsc_timestamp));
+	}
+	destroy();
+	return ok;
 }
 
 /* ---- Postcopy ---- */
@@ -1517,6 +1549,8 @@ static const struct kvmclock_test tests[] = {
 	{ "host_clock", test_host_clock, .always = true },
 	{ "host_clock_migrated", test_host_clock_migrated, no_cpu1, .always = true },
 	{ "postcopy", test_postcopy, .always = true },
+	/* From here on, on one CPU. */
+	{ "host_clock_own_line", test_host_clock_own_line, .always = true },
 };
 
 int main(int argc, char *argv[])
