@@ -80,6 +80,56 @@ static void guest_main(struct kvmclock_guest *guest)
  */
 static u64 nr_shutdowns;
 
+/*
+ * Or the guest exits all the time, and never comes back: what TCG has stored as its state
+ * is the host's.  Guests have no code up there.
+ */
+static bool is_lost[MAX_VCPUS], is_stuck;
+
+static void give_up(int i)
+{
+	struct kvm_regs regs;
+
+	vcpu_regs_get(kc.vcpu[i], &regs);
+	is_lost[i] = true;
+	if ((s64)regs.rip < 0)
+		__atomic_fetch_add(&nr_shutdowns, 1, __ATOMIC_RELAXED);
+	else
+		is_stuck = true;
+	ksft_print_msg("vCPU %d does not come back: rip 0x%llx, rsp 0x%llx, rflags 0x%llx\n", i,
+		       regs.rip, regs.rsp, regs.rflags);
+}
+
+static void interrupt(int signal)
+{
+}
+
+/* KVM_RUN, which this thread gives up after some time, even if the signal comes before it. */
+static int run_for(int i, int ms)
+{
+	struct itimerspec limit = {
+		.it_value = { ms / 1000, ms % 1000 * 1000000 },
+		.it_interval.tv_sec = 1,
+	};
+	struct sigevent event = {
+		.sigev_notify = SIGEV_THREAD_ID,
+		.sigev_signo = SIGUSR1,
+		._sigev_un._tid = syscall(__NR_gettid),
+	};
+	struct sigaction action = { .sa_handler = interrupt };
+	timer_t timer;
+	int r, error;
+
+	sigaction(SIGUSR1, &action, NULL);
+	TEST_ASSERT(!timer_create(CLOCK_MONOTONIC, &event, &timer) &&
+		    !timer_settime(timer, 0, &limit, NULL), "timer: errno %d", errno);
+	r = __vcpu_run(kc.vcpu[i]);
+	error = errno;
+	timer_delete(timer);
+	errno = error;
+	return r;
+}
+
 /* Returns 0, the vector of the exception, or -1 if the guest did not come to an end. */
 static int guest_do(int i, enum kvmclock_op op, u64 arg0, u64 arg1)
 {
@@ -89,8 +139,13 @@ static int guest_do(int i, enum kvmclock_op op, u64 arg0, u64 arg1)
 	guest->arg[0] = arg0;
 	guest->arg[1] = arg1;
 	guest->ret = 0;
-	if (__vcpu_run(kc.vcpu[i]))
+	if (is_lost[i])
 		return -1;
+	if (run_for(i, 3 * PATIENCE_MS)) {
+		if (errno == EINTR)
+			give_up(i);
+		return -1;
+	}
 	if (kc.vcpu[i]->run->exit_reason == KVM_EXIT_SHUTDOWN)
 		__atomic_fetch_add(&nr_shutdowns, 1, __ATOMIC_RELAXED);
 	return kc.vcpu[i]->run->exit_reason == KVM_EXIT_IO ? guest->ret : -1;
@@ -100,6 +155,7 @@ static void create_vm(int nr_vcpus)
 {
 	int i;
 
+	memset(is_lost, 0, sizeof(is_lost));
 	kvmclock_vm_init(&kc, 0, MAX_VCPUS);
 	kvmclock_add_pages(&kc, NR_PAGES);
 	for (i = 0; i < nr_vcpus; i++) {
@@ -1252,7 +1308,8 @@ static int attacker_main(const struct attack *attack)
 	if (attack->guided)
 		open_cover();
 	give_up_privileges();
-	ok = attack->run() & check(!cover || nr_kept, "nothing of KVM was reached");
+	ok = attack->run() & check(!cover || nr_kept, "nothing of KVM was reached") &
+	     check(!is_stuck, "a vCPU did not come back");
 	fflush(stdout);
 	_exit(ok ? KSFT_PASS : KSFT_FAIL);
 }
