@@ -6,7 +6,7 @@
 #   RELEASE=bookworm lab/cold.sh DIRECTORY
 #                           as root, in a new root of that Debian release (bookworm, trixie): no package is there either, and
 #                           make comes first
-#   STEPS="demo demo check check"   what is made, in this order; STEPS="help series" to try this script
+#   STEPS="demo demo check check"   what is made, in this order; STEPS="help series" to try this script; ci is .ci/run
 #   LIMIT=7200              seconds after which a step is given up, and all that it has started is ended
 #
 # DIRECTORY is made, and stays: its log of each step, its out/. 'rm -rf --one-file-system DIRECTORY' removes it; nothing is mounted there.
@@ -17,7 +17,7 @@ set -euo pipefail
 
 DIR=${1:?the directory that is made, for a clone and all it builds} RELEASE=${RELEASE:-} LIMIT=${LIMIT:-7200}
 read -ra steps <<<"${STEPS:-demo demo check check}"
-declare -A bar=([demo-1]=15:00 [demo-2]=5:00 [check-1]=25:00 [check-2]=12:00)
+declare -A bar=([demo-1]=15:00 [demo-2]=5:00 [check-1]=25:00 [check-2]=12:00 [ci-1]=60:00 [ci-2]=35:00)
 
 # Debian RELEASE as debootstrap leaves it, with the machine's own mirrors.
 make_root() {
@@ -120,7 +120,9 @@ declare -A times=()
 [ -z "$RELEASE" ] || step apt sh -c 'apt-get -q update && apt-get -q install -y make'
 for target in "${steps[@]}"; do
 	times[$target]=$((${times[$target]:-0} + 1))
-	step "$target-${times[$target]}" make "$target"
+	command=(make "$target")
+	[ "$target" != ci ] || command=(.ci/run)
+	step "$target-${times[$target]}" "${command[@]}"
 done
 cat "$DIR/table.md"
 exit $failed
