@@ -55,6 +55,7 @@ holds two-vcpus -DVCPUS=2
 holds three-vcpus-no-paging -DSETS=1 -DPAGE_OUTS=0
 caught no-kick -DNO_KICK -DVCPUS=2
 caught no-last-look -DNO_LAST_LOOK -DVCPUS=2
+caught no-second-look -DNO_SECOND_LOOK -DVCPUS=2
 caught boot-vcpu-forgotten -DNO_BOOT -DVCPUS=2
 caught own-forgotten -DNO_OWN -DVCPUS=2
 caught generation-late -DGEN_LATE -DVCPUS=2

@@ -20,8 +20,8 @@
  * P1 and P2 are violated by a state that nothing leads out of and that is no end:
  * only a vCPU whose own memory never comes may be left.
  *
- * Mutations, for lab/model/check.sh: NO_KICK, NO_LAST_LOOK, NO_BOOT, NO_OWN, GEN_LATE, NO_LOCK,
- * NO_RETRY, NOTE_FAILED, WAIT_BOOT for P2, and NO_END for P3.
+ * Mutations, for lab/model/check.sh: NO_KICK, NO_LAST_LOOK, NO_SECOND_LOOK, NO_BOOT, NO_OWN,
+ * GEN_LATE, NO_LOCK, NO_RETRY, NOTE_FAILED, WAIT_BOOT for P2, and NO_END for P3.
  */
 #ifndef VCPUS
 #define VCPUS	3
@@ -220,9 +220,9 @@ end_absent:			false	/* its memory never comes */
 #endif
 
 #ifndef NO_BOOT
-	/* The boot vCPU's. */
+	/* The boot vCPU's, by the generation that was there at first. */
 	if
-	:: me != 0 && LOOKS_OLD(0) ->
+	:: me != 0 && (shown[0] != goal || unwritten[0]) ->
 		write_pages(me, 0);
 #ifdef WAIT_BOOT
 		ok || present[0];
@@ -232,8 +232,14 @@ end_absent:			false	/* its memory never comes */
 #endif
 	atomic {
 		assert(page[me] >= goal || unwritten[me] || came[me]);	/* own */
-		ok = false; goal = 0
+		ok = false
 	}
+#ifndef NO_SECOND_LOOK
+	if
+	:: odd || generation != goal -> goto outside
+	:: else
+	fi;
+#endif
 
 check:
 	/* IN_GUEST_MODE, and then whether there was a change, or is one. */

@@ -206,7 +206,6 @@ void kvmclock_publish(struct kvm_clock *clock)
 {
 	lockdep_assert_held(&clock->tsc_write_lock);
 
-	clock->stable_bit_changed = false;
 	WRITE_ONCE(clock->generation, clock->generation + 2);
 }
 
@@ -270,7 +269,6 @@ static void kvmclock_publish_stable_bit(struct kvm_clock *clock, bool was)
 		return;
 
 	kvmclock_publish(clock);
-	clock->stable_bit_changed = true;
 	WRITE_ONCE(clock->must_update, true);
 }
 
@@ -313,7 +311,7 @@ void kvmclock_join(struct kvm_vcpu *vcpu)
 	else
 		vclock->at_origin = !vcpu->kvm->arch.user_set_tsc;
 
-	list_add_tail(&vclock->node, &clock->vcpus);
+	list_add_tail_rcu(&vclock->node, &clock->vcpus);	/* for kvmclock_keep_vcpus_out() */
 	clock->nr_vcpus++;
 	kvmclock_count_vcpu(clock, vclock, 1);
 	kvmclock_publish_stable_bit(clock, stable);
@@ -520,8 +518,7 @@ void kvmclock_redraw(struct kvm *kvm, const struct kvmclock_instant *now, u64 ns
 
 	WRITE_ONCE(clock->tsc_before_reset, 0);
 	was_master = clock->use_master_clock;
-	WRITE_ONCE(clock->use_master_clock,
-		   kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
+	WRITE_ONCE(clock->use_master_clock, kvmclock_choose_mode(kvm, now->tsc_based, &ratio));
 	keeps_rate = was_master && clock->khz == tsc_khz && clock->ratio == ratio;
 	clock->offset = ns - kvmclock_boot_ns(now);
 	clock->redraws++;
@@ -572,7 +569,7 @@ u64 kvmclock_get_floor(struct kvm *kvm, const struct kvmclock_instant *now, u64 
 
 /*
  * Have no vCPU enter the guest, because the generation is odd, and those that are there leave
- * it.  The list is only added to, and who is added meanwhile finds it odd.
+ * it.  The list is only added to; where a vCPU comes online meanwhile, this is called again.
  */
 static void kvmclock_keep_vcpus_out(struct kvm *kvm)
 {
@@ -645,18 +642,13 @@ void kvmclock_unlock_update(struct kvm *kvm)
 	raw_spin_unlock_irq(&kvm->arch.clock.tsc_write_lock);
 }
 
-/*
- * Let vCPUs enter the guest again, unless the host's TSC is held.  In host clock mode, others
- * may write the boot vCPU's page, which still has to draw its own line.
- */
+/* Let vCPUs enter the guest again, unless the host's TSC is held. */
 void kvmclock_end_update(struct kvm *kvm)
 {
 	struct kvm_clock *clock = &kvm->arch.clock;
 
 	guard(raw_spinlock_irq)(&clock->tsc_write_lock);
 
-	if (!clock->use_master_clock && clock->boot_vcpu)
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, clock->boot_vcpu);
 	if (likely(!READ_ONCE(tsc_is_held)))
 		WRITE_ONCE(clock->generation, clock->generation & ~1UL);
 }
@@ -707,8 +699,8 @@ static bool kvmclock_line_is_ahead(const struct kvm_vcpu *vcpu)
 
 /*
  * Adapt the clock after one of the conditions for its mode or its frequency may have
- * changed, or @vcpu's TSC, if that is not NULL; and where PVCLOCK_TSC_STABLE_BIT has changed,
- * have pages written.  Mostly nothing is to be done, which needs no kick.
+ * changed, or @vcpu's TSC, if that is not NULL.  Who has left a note has all kicked, and pages
+ * written, in any case.  Mostly there is none, and nothing to be done.
  */
 void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu)
 {
@@ -725,10 +717,8 @@ void kvmclock_update(struct kvm *kvm, const struct kvm_vcpu *vcpu)
 
 	scoped_guard(raw_spinlock_irq, &clock->tsc_write_lock) {
 		cause = kvmclock_must_redraw(kvm, kvmclock_host_is_tsc_based()) ? : otherwise;
-		if (cause == KVMCLOCK_CAUSE_NONE && !clock->stable_bit_changed) {
-			WRITE_ONCE(clock->must_update, false);
+		if (cause == KVMCLOCK_CAUSE_NONE && !READ_ONCE(clock->must_update))
 			return;
-		}
 	}
 
 	kvmclock_begin_update(kvm, false, CLOCK_REALTIME, &now, &vcpus_ns);

@@ -155,7 +155,7 @@ static inline bool kvmclock_pages_are_old(const struct kvm_vcpu *vcpu, unsigned 
 		READ_ONCE(vclock->without_slot) != kvm_memslots(vcpu->kvm)->generation);
 }
 
-/* The last look before the guest, behind the requests: a change goes on, or is over. */
+/* The last look before the guest.  Requests are made before a change is over: those come next. */
 static inline bool kvmclock_has_changed(const struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->arch.clock.shown) != READ_ONCE(vcpu->kvm->arch.clock.generation);

@@ -154,8 +154,8 @@ static bool kvmclock_write_vcpu_line(struct kvm_vcpu *vcpu, enum kvmclock_page_k
 }
 
 /*
- * Write one of @vcpu's pages without waiting for it.  If that is still to be done, returns
- * -ENXIO if none of @slots has the page, else -EAGAIN.
+ * Write one of @vcpu's pages without waiting for it.  Returns 1 if there is none of the @kind,
+ * and if it is still to be written, -ENXIO if none of @slots has it, else -EAGAIN.
  */
 static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind kind, u64 slots)
 {
@@ -164,18 +164,17 @@ static int kvmclock_write_page(struct kvm_vcpu *vcpu, enum kvmclock_page_kind ki
 	bool mapped;
 
 	if (!gpc)
-		return 0;
+		return 1;
 
 	read_lock_irq(&gpc->lock);
-	if (!kvmclock_is_mapped(&page)) {
+	mapped = kvmclock_is_mapped(&page);
+	if (unlikely(!mapped)) {
 		read_unlock_irq(&gpc->lock);
 		if (kvmclock_map_page(&page, false))
 			return kvmclock_lacks_slot(&page, slots) ? -ENXIO : -EAGAIN;
 		read_lock_irq(&gpc->lock);
+		mapped = kvmclock_is_mapped(&page);	/* it may be gone again */
 	}
-
-	/* It may have been taken away again. */
-	mapped = kvmclock_is_mapped(&page);
 	if (mapped && (kind == KVMCLOCK_PAGE_HYPERV ?
 		       kvmclock_write_hyperv_page(vcpu, page.gpa, gpc->khva) :
 		       kvmclock_write_vcpu_line(vcpu, kind, gpc->khva + page.offset)))
@@ -192,18 +191,21 @@ static bool kvmclock_write_pages(struct kvm_vcpu *vcpu, bool all)
 {
 	struct kvm_vcpu_clock *vclock = &vcpu->arch.clock;
 	u64 slots = kvm_memslots(vcpu->kvm)->generation, without_slot = slots;
-	unsigned long generation, todo;
+	unsigned long every = BIT(KVMCLOCK_NR_PAGES) - 1, generation, todo;
+	const struct kvm_clock *clock = &vcpu->kvm->arch.clock;
 	unsigned int kind;
 	int r;
 
 	guard(mutex)(&vclock->pages_lock);
 
-	generation = READ_ONCE(vcpu->kvm->arch.clock.generation) & ~1UL;
-	todo = all || vclock->shown != generation ? BIT(KVMCLOCK_NR_PAGES) - 1 :
-								vclock->unwritten;
+	generation = READ_ONCE(clock->generation) & ~1UL;
+	todo = vclock->unwritten;
+	if (all || vclock->shown != generation)
+		todo |= all || READ_ONCE(clock->hyperv.gpa) != INVALID_GPA ? every : vclock->kinds;
 	for_each_set_bit(kind, &todo, KVMCLOCK_NR_PAGES) {
 		r = kvmclock_write_page(vcpu, kind, slots);
-		if (!r)
+		__assign_bit(kind, &vclock->kinds, r <= 0);
+		if (r >= 0)
 			__clear_bit(kind, &todo);
 		else if (r != -ENXIO)
 			without_slot = 0;
@@ -287,8 +289,12 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 
 	kvmclock_update_for(vcpu);
 	generation = READ_ONCE(clock->generation);
-	if (unlikely(generation & 1))
+	if (unlikely(generation & 1)) {
+		/* Who changes the clock may be of lower priority: sleep until it is done. */
+		mutex_lock(&clock->update_lock);
+		mutex_unlock(&clock->update_lock);
 		return -EAGAIN;
+	}
 
 	r = READ_ONCE(clock->use_master_clock) ? 0 : kvmclock_redraw_vcpu(vcpu, &own);
 	if (unlikely(r))
@@ -297,17 +303,22 @@ static int kvmclock_update_pages(struct kvm_vcpu *vcpu, bool own)
 	if (own || kvmclock_pages_are_old(vcpu, generation))
 		kvmclock_write_own_pages(vcpu, own);
 	boot_vcpu = READ_ONCE(clock->boot_vcpu);
-	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu, generation))
+	if (boot_vcpu && boot_vcpu != vcpu && kvmclock_pages_are_old(boot_vcpu, generation)) {
+		/* It still waits for what is absent, and in host clock mode draws its own line. */
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, boot_vcpu);
 		kvmclock_write_pages(boot_vcpu, false);
+	}
 
 	if (unlikely(vcpu->arch.clock.pending_wall_clock)) {
 		kvm_write_wall_clock(vcpu->kvm, vcpu->arch.clock.pending_wall_clock, 0);
 		vcpu->arch.clock.pending_wall_clock = 0;
 	}
-	return 0;
+
+	/* What was written may belong to a later change than what was looked at. */
+	return unlikely(READ_ONCE(clock->generation) != generation) ? -EAGAIN : 0;
 }
 
-/* Returns 1 if @vcpu may not enter the guest yet, because its CPU goes offline. */
+/* Returns 1 if @vcpu may not enter the guest yet: the clock changes, or its CPU goes offline. */
 int __kvmclock_handle_requests(struct kvm_vcpu *vcpu)
 {
 	bool all, own;

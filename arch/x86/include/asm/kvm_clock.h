@@ -64,7 +64,6 @@ struct kvm_clock {
 	bool boot_vcpu_runs_old_kvmclock;
 	u64 tsc_before_reset;	/* the last host TSC, if the line is from before a reset; else 0 */
 	bool must_update;	/* a note for GET, SET and vCPUs on their way into the guest */
-	bool stable_bit_changed;	/* and nobody has been kicked for that */
 
 	/* Counts changes that pages must show, in twos; while it is odd, nobody enters. */
 	unsigned long generation;
@@ -104,6 +103,7 @@ struct kvm_vcpu_clock {
 	struct mutex pages_lock;
 	unsigned long shown;
 	unsigned long unwritten;
+	unsigned long kinds;	/* that there were when all were looked for, but for Hyper-V's */
 	u64 without_slot;	/* memory slots, by generation, in which @unwritten are not */
 	u64 system_time;	/* MSR_KVM_SYSTEM_TIME{,_NEW} */
 	bool guest_stopped;	/* PVCLOCK_GUEST_STOPPED is to be set; needs no lock */
