@@ -80,10 +80,7 @@ static void guest_main(struct kvmclock_guest *guest)
  */
 static u64 nr_shutdowns;
 
-/*
- * Or the guest exits all the time, and never comes back: what TCG has stored as its state
- * is the host's.  Guests have no code up there.
- */
+/* Or the guest exits all the time, and never comes back. */
 static bool is_lost[MAX_VCPUS], is_stuck;
 
 static void give_up(int i)
@@ -92,7 +89,7 @@ static void give_up(int i)
 
 	vcpu_regs_get(kc.vcpu[i], &regs);
 	is_lost[i] = true;
-	if ((s64)regs.rip < 0)
+	if (kvmclock_is_at_host(kc.vcpu[i]))
 		__atomic_fetch_add(&nr_shutdowns, 1, __ATOMIC_RELAXED);
 	else
 		is_stuck = true;

@@ -255,19 +255,6 @@ static void restart(struct machine *m, struct run *run)
 	vcpu_regs_set(vcpu, &run->regs);
 }
 
-/*
- * Sometimes it is the same fault, but an error of KVM's, or a guest that never comes
- * back: what TCG has stored as the guest's state is the host's, in the midst of VMRUN.
- * Guests have no code up there.
- */
-static bool is_at_host(struct kvm_vcpu *vcpu)
-{
-	struct kvm_regs regs;
-
-	vcpu_regs_get(vcpu, &regs);
-	return (s64)regs.rip < 0;
-}
-
 static bool is_void(const struct machine *m)
 {
 	return READ_ONCE(m->run[0].restarts);
@@ -291,7 +278,7 @@ static void print_where(struct machine *m, struct run *run)
 /* Whether a guest that makes no sense is TCG's fault.  If so, it begins anew. */
 static bool restart_if_lost(struct machine *m, struct run *run)
 {
-	if (is_at_host(m->kc.vcpu[run->i])) {
+	if (kvmclock_is_at_host(m->kc.vcpu[run->i])) {
 		restart(m, run);
 		return true;
 	}

@@ -1031,6 +1031,19 @@ static inline int kvmclock_count_traced(const char *a, const char *b)
 
 /* ---- vCPUs that run by themselves ---- */
 
+/*
+ * TCG's SVM makes a guest shut down now and then, on any KVM (lab/tests.list).  Sometimes it is
+ * the same fault, but an error of KVM's, or a guest that never comes back: what TCG has stored
+ * as the guest's state is the host's, in the midst of VMRUN.  Guests have no code up there.
+ */
+static inline bool kvmclock_is_at_host(struct kvm_vcpu *vcpu)
+{
+	struct kvm_regs regs;
+
+	vcpu_regs_get(vcpu, &regs);
+	return (s64)regs.rip < 0;
+}
+
 /* vCPU @i is to run @code from now on, from its beginning. */
 static inline void kvmclock_set_code(struct kvmclock_vm *kc, int i, void *code)
 {
